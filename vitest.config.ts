@@ -1,0 +1,20 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * One PostgreSQL for the whole run (test/support/global-setup.ts), one database for each test file.
+ * Files run in two workers: the machine that runs CI has two cores.
+ */
+export default defineConfig({
+  resolve: { conditions: ['gatehouse-source'] },
+  ssr: { resolve: { conditions: ['gatehouse-source'], externalConditions: ['gatehouse-source'] } },
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: [],
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    reporters: ['default', './test/support/plain-reporter.ts'],
+  },
+});
