@@ -1,0 +1,36 @@
+/**
+ * The storage API, behind the photos API: it holds the pictures.
+ *
+ * Its access tokens are opaque: they say nothing by themselves, so this API asks Gatehouse about each one
+ * (introspection, RFC 7662). That costs a request, and a token that was revoked a moment ago is refused.
+ */
+import Fastify from 'fastify';
+import { resourceServer } from 'gatehouse/resource-server';
+import type { ClientSettings } from './gatehouse.ts';
+import { drawPicture } from './pictures.ts';
+import { whenStartedDirectly } from './settings.ts';
+
+/** @param settings `resource` is this API's identifier; the client is what it calls itself when it asks about tokens */
+export async function startStorageApi(settings: ClientSettings & { readonly port: number; readonly resource: string }) {
+  const { issuer, clientId, clientSecret, port, resource } = settings;
+  const app = Fastify();
+  await app.register(resourceServer, { issuer, resource, token: { kind: 'introspection', clientId, clientSecret } });
+
+  app.get<{ Params: { name: string } }>(
+    '/objects/:name',
+    { onRequest: app.requireScope('storage.read') },
+    async (request, reply) => {
+      const picture = drawPicture(request.params.name);
+      if (picture === undefined) return reply.code(404).send({ error: 'not_found' });
+      return reply.headers({ 'content-type': 'image/svg+xml', 'x-content-type-options': 'nosniff' }).send(picture);
+    },
+  );
+
+  await app.listen({ host: 'localhost', port });
+  return { close: () => app.close() };
+}
+
+await whenStartedDirectly(import.meta.url, async ({ storageApi }) => {
+  await startStorageApi(storageApi);
+  console.log(`The storage API listens at ${storageApi.resource}`);
+});

@@ -1,0 +1,71 @@
+/** What commands print: JSON for programs, a table for people; errors on stderr in one line. */
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
+import type { Command } from 'commander';
+import { OperatorError } from '../operator/users.ts';
+
+export type Row = Readonly<Record<string, unknown>>;
+
+/** Prints one thing or a list in the form the command was asked for. */
+export function print(command: Command, result: Row | readonly Row[]): void {
+  const { format = Array.isArray(result) && process.stdout.isTTY ? 'table' : 'json' } = command.optsWithGlobals<{
+    format?: string;
+  }>();
+  if (format === 'json') console.log(JSON.stringify(result, null, 2));
+  else console.log(Array.isArray(result) ? table(result) : facts(result as Row));
+}
+
+function facts(row: Row): string {
+  const width = Math.max(0, ...Object.keys(row).map((name) => name.length));
+  return Object.entries(row)
+    .map(([name, value]) => `${name.padEnd(width)}  ${cell(value)}`)
+    .join('\n');
+}
+
+function table(rows: readonly Row[]): string {
+  const [first] = rows;
+  if (!first) return '(none)';
+  const names = Object.keys(first);
+  const widths = names.map((name) => Math.max(name.length, ...rows.map((row) => cell(row[name]).length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((value, index) => value.padEnd(widths[index] ?? 0))
+      .join('  ')
+      .trimEnd();
+  return [
+    line(names.map((name) => name.toUpperCase())),
+    ...rows.map((row) => line(names.map((name) => cell(row[name])))),
+  ].join('\n');
+}
+
+function cell(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.join(' ');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+/**
+ * Reads the JSON of `--file F`; `-` is standard input.
+ * @throws OperatorError when it cannot be read or is not a JSON object
+ */
+export async function readInput(file: string): Promise<Readonly<Record<string, unknown>>> {
+  const source = await (file === '-' ? text(process.stdin) : readFile(file, 'utf8')).catch(() => {
+    throw new OperatorError(`--file: ${file} cannot be read.`);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(source);
+  } catch {
+    throw new OperatorError('--file: is not JSON.');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new OperatorError('--file: must hold a JSON object.');
+  return value as Record<string, unknown>;
+}
+
+/** Dates and the like as JSON would print them, `null` where there is nothing. */
+export function found<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw new OperatorError(`There is no such ${what}.`);
+  return value;
+}

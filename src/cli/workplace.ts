@@ -1,0 +1,102 @@
+/**
+ * Where a command works: the database of the environment, or the embedded one of the data folder, which is joined when
+ * it runs and started for the command's own duration when it does not.
+ */
+import { type Environment, readEnvironment } from '../config.ts';
+import { features } from '../features.ts';
+import { developmentKeys } from '../operator/data-folder.ts';
+import { openDatabase, type Sql } from '../postgres/database.ts';
+import { type EmbeddedPostgres, startEmbedded } from '../postgres/embedded.ts';
+import { migrate, missingMigrations } from '../postgres/migrations.ts';
+import { keepPartitions } from '../postgres/partitions.ts';
+import type { RegistrationRules } from '../protocol/client.ts';
+import type { Context } from '../protocol/context.ts';
+import { assemble, registrationRules } from '../protocol/feature.ts';
+import { KeyEncryption } from '../protocol/key-encryption.ts';
+import { oauth21, type Profile, profiles } from '../protocol/profile.ts';
+import { Passwords } from '../protocol/secrets.ts';
+import { systemContext } from '../server.ts';
+
+export interface Workplace {
+  readonly database: Sql;
+  readonly context: Context;
+  readonly profile: Profile;
+  readonly rules: RegistrationRules;
+  readonly passwords: Passwords;
+  readonly passwordMin: number;
+  /** @throws ConfigurationError when there is no key-encryption key to be had */
+  encryption(): Promise<KeyEncryption>;
+}
+
+export interface OpenedDatabase {
+  readonly url: string;
+  readonly embedded: EmbeddedPostgres | undefined;
+}
+
+/** The database's address; starts or joins the embedded one where none is configured. */
+export async function findDatabase(variables: Environment): Promise<OpenedDatabase> {
+  if (variables.DATABASE_URL !== undefined) return { url: variables.DATABASE_URL, embedded: undefined };
+  const embedded = await startEmbedded({ dataFolder: variables.GATEHOUSE_DATA });
+  return { url: embedded.connectionString, embedded };
+}
+
+/**
+ * Runs a command's work in its workplace and cleans up behind it.
+ * @throws Error when the schema is older than this version (the embedded one is brought up to date instead)
+ */
+export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Promise<T> {
+  const variables = readEnvironment(process.env);
+  const context = systemContext;
+  const { url, embedded } = await findDatabase(variables);
+  const database = openDatabase({
+    url,
+    poolMax: 4,
+    prepared: variables.GATEHOUSE_PREPARED,
+    makePartitions: async () => void (await keepPartitions(database.sql, context.now())),
+  });
+  try {
+    if (embedded) await migrate(database.sql, context.now());
+    const [missing] = await missingMigrations(database.sql);
+    if (missing !== undefined)
+      throw new Error(`The database schema lacks ${missing}: run \`gatehouse migrate\` first.`);
+    const passwords = new Passwords();
+    const profile = profiles.find(({ name }) => name === variables.GATEHOUSE_PROFILE) ?? oauth21;
+    const encryption = async () => {
+      const keys =
+        variables.GATEHOUSE_KEY_ENCRYPTION_KEY ??
+        (await developmentKeys(variables.GATEHOUSE_DATA, context)).keyEncryptionKeys;
+      return new KeyEncryption(keys, context.random);
+    };
+    const rules = rulesFor(database.sql, profile, passwords, context);
+    return await work({
+      database: database.sql,
+      context,
+      profile,
+      rules,
+      passwords,
+      passwordMin: variables.GATEHOUSE_PASSWORD_MIN,
+      encryption,
+    });
+  } finally {
+    await database.close();
+    await embedded?.stop();
+  }
+}
+
+/** What may be registered, from the same registries the server is assembled from. */
+export function rulesFor(
+  database: Sql,
+  profile: Profile,
+  passwords: Passwords,
+  { random }: Context,
+): RegistrationRules {
+  // Registering reads no key: one that opens nothing will do.
+  const parts = { database, profile, passwords, cookieKeys: [], encryption: new KeyEncryption([random(32)], random) };
+  return registrationRules(
+    assemble(
+      features.map((line) => line(parts)),
+      profile,
+    ),
+    profile,
+  );
+}

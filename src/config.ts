@@ -1,0 +1,270 @@
+/**
+ * Configuration: the environment, read once, here and nowhere else. {@link Config} may be logged; {@link Secrets} never.
+ * A wrong value stops the start with one line that names the variable.
+ */
+import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { z } from 'zod';
+import { themeStylesheet } from './protocol/page.ts';
+import { oauth21, type Profile, profiles } from './protocol/profile.ts';
+import { isLoopback, parseUrl } from './protocol/redirect-uri.ts';
+
+export type Mode = 'dev' | 'serve';
+
+/** One line that says which variable is wrong and what to do. */
+export class ConfigurationError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'ConfigurationError';
+  }
+}
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const keyList = z.string().transform((list, context) =>
+  list.split(',').map((text) => {
+    const key = Buffer.from(text.trim(), 'base64url');
+    if (key.length < 32)
+      context.addIssue('each key must be at least 32 random bytes in base64url (openssl rand -base64 32)');
+    return key.subarray(0, 32);
+  }),
+);
+const onOff = z.enum(['on', 'off']).transform((value) => value === 'on');
+
+function isOrigin(text: string): boolean {
+  const url = parseUrl(text);
+  return (
+    url !== undefined &&
+    url.origin === text &&
+    (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url)))
+  );
+}
+
+function isAddressRange(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+}
+
+/** Every variable, with the words of the README's table (`npm run docs:environment` prints it). */
+export const environment = {
+  PORT: port.default(3000).describe('Port to listen on'),
+  HOST: z.string().min(1).optional().describe('Address to listen on: `localhost` in `dev`, `0.0.0.0` in `serve`'),
+  GATEHOUSE_ISSUER: z
+    .string()
+    .refine(isOrigin, 'must be an origin: https://…, or http://localhost:… , without path and trailing slash')
+    .optional()
+    .describe(
+      'The address people and clients know this server by; `http://localhost:$PORT` in `dev`, required in `serve`',
+    ),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL')
+    .optional()
+    .describe('PostgreSQL 15 or later; `dev` brings its own, `serve` requires it'),
+  DATABASE_DIRECT_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL')
+    .optional()
+    .describe('PostgreSQL past a pooler, for LISTEN and migrations; default `DATABASE_URL`'),
+  DATABASE_POOL_MAX: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1000)
+    .default(10)
+    .describe('Connections of each process at most'),
+  GATEHOUSE_PREPARED: onOff.default(true).describe('Named statements; `off` behind a transaction pooler'),
+  GATEHOUSE_DATA: z
+    .string()
+    .min(1)
+    .default('.gatehouse')
+    .describe('Folder of `dev`: the embedded database, keys, demo secrets'),
+  GATEHOUSE_COOKIE_KEY: keyList
+    .optional()
+    .describe('Keys for cookies, base64url of 32 bytes, a comma list: the first writes, all read; required in `serve`'),
+  GATEHOUSE_KEY_ENCRYPTION_KEY: keyList
+    .optional()
+    .describe('Keys that signing keys are encrypted under, in the same form; required in `serve`'),
+  GATEHOUSE_PROFILE: z
+    .enum(profiles.map(({ name }) => name) as [string, ...string[]])
+    .default(oauth21.name)
+    .describe('What is offered and demanded'),
+  GATEHOUSE_TLS_CERT: z.string().min(1).optional().describe('PEM file: certificate chain, for https without a proxy'),
+  GATEHOUSE_TLS_KEY: z.string().min(1).optional().describe('PEM file: its private key'),
+  GATEHOUSE_TRUSTED_PROXIES: z
+    .string()
+    .transform((list) => list.split(',').map((text) => text.trim()))
+    .refine((list) => list.every(isAddressRange), 'must be addresses or ranges, like 10.0.0.0/8, in a comma list')
+    .optional()
+    .describe('Addresses of the proxies in front, whose `X-Forwarded-*` headers count'),
+  GATEHOUSE_METRICS_PORT: port.optional().describe('Port for Prometheus metrics; off when unset'),
+  GATEHOUSE_PASSWORD_MIN: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(200)
+    .default(8)
+    .describe('Shortest password a new user may have'),
+  GATEHOUSE_WORKERS: z
+    .union([z.literal('auto'), z.coerce.number().int().min(1).max(256)])
+    .default(1)
+    .describe('Processes of `serve`: a number, or `auto` for one per core'),
+  GATEHOUSE_DEMO_DATA: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe(
+      'Demo data of `dev`: `auto` creates it only when listening on loopback; `on` says that you keep the port to this machine yourself',
+    ),
+  GATEHOUSE_BRAND_NAME: z.string().min(1).max(60).default('Gatehouse').describe('Name on the pages'),
+  GATEHOUSE_BRAND_LOGO: z.string().min(1).optional().describe('Image file (SVG, PNG, WebP or JPEG) for the pages'),
+  GATEHOUSE_BRAND_COLOR: z
+    .string()
+    .regex(/^#[0-9a-fA-F]{6}$/, 'must be a colour like #17594a')
+    .optional()
+    .describe('Accent colour of the pages'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Level of the log'),
+} as const;
+
+/** Of later capabilities: known, so that nobody believes a protection is on that this version does not have. */
+const LATER = ['GATEHOUSE_MTLS_CA', 'GATEHOUSE_MTLS_PORT', 'GATEHOUSE_SESSION_MANAGEMENT'];
+
+export interface Config {
+  readonly mode: Mode;
+  readonly port: number;
+  readonly host: string;
+  readonly issuer: string;
+  readonly poolMax: number;
+  readonly prepared: boolean;
+  readonly dataFolder: string;
+  readonly profile: Profile;
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly trustedProxies: readonly string[];
+  readonly metricsPort: number | undefined;
+  readonly passwordMin: number;
+  readonly workers: number;
+  readonly demoData: boolean;
+  readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly theme: string };
+  readonly logLevel: string;
+}
+
+export interface Secrets {
+  readonly databaseUrl: string;
+  readonly databaseDirectUrl: string;
+  readonly cookieKeys: readonly Buffer[];
+  readonly keyEncryptionKeys: readonly Buffer[];
+}
+
+const schema = z.object(environment);
+export type Environment = z.infer<typeof schema>;
+
+/**
+ * Reads the environment's variables.
+ * @throws ConfigurationError naming the first one that is wrong
+ */
+export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
+  const known = new Set([...Object.keys(environment), ...LATER]);
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith('GATEHOUSE_') || known.has(name)) continue;
+    // A misspelt variable would be a setting that silently is not set.
+    if (name !== 'GATEHOUSE_ALLOW_LOOPBACK_FETCH')
+      throw new ConfigurationError(`${name} is not a variable of this version.`);
+  }
+  for (const name of LATER) {
+    if (env[name] !== undefined && !['', 'off'].includes(env[name])) {
+      throw new ConfigurationError(`${name}: this version does not have that capability yet; unset it.`);
+    }
+  }
+  // An empty variable is an unset one: that is how compose files and shells pass on what is not there.
+  const given = Object.fromEntries(
+    Object.keys(environment).map((name) => [name, env[name] === '' ? undefined : env[name]]),
+  );
+  const parsed = schema.safeParse(given);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ConfigurationError(`${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  return parsed.data;
+}
+
+/**
+ * The configuration of a server, checked for its mode.
+ * @param defaults what `dev` brings itself: its database and the keys of its data folder
+ * @throws ConfigurationError
+ */
+export function readConfig(
+  mode: Mode,
+  variables: Environment,
+  defaults: Partial<Secrets> = {},
+): { config: Config; secrets: Secrets } {
+  const host = variables.HOST ?? (mode === 'dev' ? 'localhost' : '0.0.0.0');
+  const issuer = variables.GATEHOUSE_ISSUER ?? (mode === 'dev' ? `http://localhost:${variables.PORT}` : undefined);
+  const required = <T>(name: string, value: T | undefined): T => {
+    if (value === undefined) throw new ConfigurationError(`${name} is required for \`gatehouse ${mode}\`.`);
+    return value;
+  };
+  const { GATEHOUSE_TLS_CERT: cert, GATEHOUSE_TLS_KEY: key } = variables;
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new ConfigurationError('GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY go together: set both or none.');
+  }
+  const tls = cert !== undefined && key !== undefined ? { cert, key } : undefined;
+  const trustedProxies = variables.GATEHOUSE_TRUSTED_PROXIES ?? [];
+  if (mode === 'serve')
+    checkServe(required('GATEHOUSE_ISSUER', issuer), tls !== undefined || trustedProxies.length > 0);
+  const databaseUrl = required('DATABASE_URL', variables.DATABASE_URL ?? defaults.databaseUrl);
+  const { GATEHOUSE_WORKERS: workers } = variables;
+  return {
+    config: {
+      mode,
+      port: variables.PORT,
+      host,
+      issuer: required('GATEHOUSE_ISSUER', issuer),
+      poolMax: variables.DATABASE_POOL_MAX,
+      prepared: variables.GATEHOUSE_PREPARED,
+      dataFolder: variables.GATEHOUSE_DATA,
+      profile: profiles.find(({ name }) => name === variables.GATEHOUSE_PROFILE) ?? oauth21,
+      tls,
+      trustedProxies,
+      metricsPort: variables.GATEHOUSE_METRICS_PORT,
+      passwordMin: variables.GATEHOUSE_PASSWORD_MIN,
+      workers: mode === 'dev' ? 1 : workers === 'auto' ? availableParallelism() : workers,
+      demoData:
+        mode === 'dev' && wantsDemoData(variables.GATEHOUSE_DEMO_DATA, host, required('GATEHOUSE_ISSUER', issuer)),
+      brand: {
+        name: variables.GATEHOUSE_BRAND_NAME,
+        logoFile: variables.GATEHOUSE_BRAND_LOGO,
+        theme: variables.GATEHOUSE_BRAND_COLOR === undefined ? '' : themeStylesheet(variables.GATEHOUSE_BRAND_COLOR),
+      },
+      logLevel: variables.LOG_LEVEL,
+    },
+    secrets: {
+      databaseUrl,
+      databaseDirectUrl: variables.DATABASE_DIRECT_URL ?? databaseUrl,
+      cookieKeys: required('GATEHOUSE_COOKIE_KEY', variables.GATEHOUSE_COOKIE_KEY ?? defaults.cookieKeys),
+      keyEncryptionKeys: required(
+        'GATEHOUSE_KEY_ENCRYPTION_KEY',
+        variables.GATEHOUSE_KEY_ENCRYPTION_KEY ?? defaults.keyEncryptionKeys,
+      ),
+    },
+  };
+}
+
+/** FAPI 2.0 SP §5.2.1, OAuth 2.1 §1.5: production is https, by our own TLS or a proxy we know. */
+function checkServe(issuer: string, https: boolean): void {
+  if (!issuer.startsWith('https:'))
+    throw new ConfigurationError('GATEHOUSE_ISSUER: `gatehouse serve` needs an https issuer.');
+  if (!https) {
+    throw new ConfigurationError(
+      'GATEHOUSE_TLS_CERT: `gatehouse serve` needs https: set GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY, or GATEHOUSE_TRUSTED_PROXIES to the proxy that does TLS.',
+    );
+  }
+}
+
+/** Users with known passwords exist only where nobody else can reach them. */
+function wantsDemoData(wish: 'auto' | 'on' | 'off', host: string, issuer: string): boolean {
+  if (wish === 'off' || !isLoopback(new URL(issuer))) return false;
+  return wish === 'on' || ['localhost', '127.0.0.1', '::1'].includes(host);
+}

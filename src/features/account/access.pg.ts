@@ -1,0 +1,24 @@
+/** What a person's applications may do, in PostgreSQL. */
+import { sql } from 'kysely';
+import type { Sql } from '../../postgres/database.ts';
+import type { Access } from './index.ts';
+
+export function postgresAccess(database: Sql): Access {
+  return {
+    async list(userId) {
+      const { rows } = await sql<{ client_id: string; scope: string[]; granted_at: Date }>`
+        SELECT client_id, scope, granted_at FROM consents
+        WHERE user_id = ${userId} AND revoked_at IS NULL ORDER BY granted_at DESC LIMIT 200`.execute(database);
+      return rows.map((row) => ({ clientId: row.client_id, scope: row.scope, grantedAt: row.granted_at }));
+    },
+
+    async remove(userId, clientId, now) {
+      const { rows } = await sql`
+        UPDATE consents SET epoch = epoch + 1, revoked_at = ${now}
+        WHERE user_id = ${userId} AND client_id = ${clientId} AND revoked_at IS NULL RETURNING client_id`.execute(
+        database,
+      );
+      return rows.length === 1 ? 'removed' : 'unknown';
+    },
+  };
+}

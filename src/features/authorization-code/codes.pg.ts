@@ -1,0 +1,103 @@
+/** Authorization codes in PostgreSQL: each verb one guarded statement. */
+import { sql } from 'kysely';
+import type { Sql } from '../../postgres/database.ts';
+import {
+  type GrantRow,
+  grantColumns,
+  grantStands,
+  revokeGrant,
+  rootsOfGrant,
+  storing,
+  toAuthentication,
+  toGrantUser,
+} from '../../postgres/ledger.pg.ts';
+import type { Minted } from '../../protocol/feature.ts';
+import type { Credential } from '../../protocol/secrets.ts';
+import type { Codes, NewCode } from './index.ts';
+
+interface Row extends GrantRow {
+  client_id: string;
+  redirect_uri: string;
+  code_challenge: string;
+  nonce: string | null;
+  expires_at: Date;
+  redeemed_at: Date | null;
+  stands: boolean | null;
+}
+
+export function postgresCodes(database: Sql): Codes {
+  return {
+    async issue({ code, approved, ...grant }: NewCode, now: Date) {
+      const { request, address, signIn, pendingId = null } = approved;
+      const { authentication } = signIn;
+      const { rows } = await sql`
+        WITH answered AS (
+          UPDATE pending_authorizations SET closed_at = ${now}
+          WHERE id = ${pendingId}::uuid AND closed_at IS NULL RETURNING id
+        ), granted AS (
+          INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
+                              auth_time, acr, amr, created_at, expires_at)
+          SELECT ${grant.grantId}::uuid, ${request.client.id}::text, u.id, u.epoch, coalesce(k.epoch, 0), i.id, ${grant.sessionBound}::boolean,
+                 ${[...request.scope]}::text[], ${[...request.resources]}::text[], ${authentication.time}::timestamptz,
+                 ${authentication.acr}::text, ${[...authentication.amr]}::text[], ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
+          FROM sign_ins i
+          JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
+          LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${request.client.id}
+          WHERE i.id = ${signIn.id} AND i.ended_at IS NULL AND i.expires_at > ${now}
+            AND (${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered))
+          RETURNING id, client_id
+        )
+        INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, nonce, expires_at)
+        SELECT ${code.id}::uuid, ${code.hash}::bytea, id, client_id, ${address.redirectUri}::text, ${request.codeChallenge}::text,
+               ${request.nonce ?? null}::text, ${grant.expiresAt}::timestamptz
+        FROM granted RETURNING id`.execute(database);
+      return rows.length === 1 ? 'issued' : 'gone';
+    },
+
+    async find(code: Credential, now: Date) {
+      const { rows } = await sql<Row>`
+        SELECT a.client_id, a.redirect_uri, a.code_challenge, a.nonce, a.expires_at, a.redeemed_at,
+               ${grantColumns}, ${grantStands(now)} AS stands
+        FROM authorization_codes a
+        JOIN grants g ON g.id = a.grant_id
+        ${rootsOfGrant}
+        WHERE a.id = ${code.id} AND a.secret_hash = ${code.hash}`.execute(database);
+      const [row] = rows;
+      return (
+        row && {
+          authorization: {
+            grantId: row.grant_id ?? undefined,
+            user: toGrantUser(row),
+            authentication: toAuthentication(row),
+            scope: row.granted_scope,
+            resources: row.resources,
+            nonce: row.nonce ?? undefined,
+            expiresAt: row.grant_expires_at,
+          },
+          clientId: row.client_id,
+          redirectUri: row.redirect_uri,
+          codeChallenge: row.code_challenge,
+          expiresAt: row.expires_at,
+          redeemed: row.redeemed_at !== null,
+          stands: row.stands === true,
+        }
+      );
+    },
+
+    async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
+      const { rows } = await sql`
+        WITH redeemed AS (
+          UPDATE authorization_codes SET redeemed_at = ${now}
+          WHERE id = ${code.id} AND secret_hash = ${code.hash} AND client_id = ${clientId}
+            AND redeemed_at IS NULL AND expires_at > ${now}
+          RETURNING grant_id, client_id
+        )${storing(minted, 'redeemed')}
+        SELECT grant_id FROM redeemed`.execute(database);
+      return rows.length === 1 ? 'redeemed' : 'lost';
+    },
+
+    async revokeReplayed(grantId: string, now: Date) {
+      await revokeGrant(database, grantId, 'authorization code replayed', now);
+    },
+  };
+}

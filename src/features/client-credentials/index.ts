@@ -1,0 +1,47 @@
+/**
+ * Client credentials: a backend acting for itself (RFC 6749 §4.4). No refresh token, no ID token, no user. Minting a
+ * JWT needs no round trip to the database, an opaque token one.
+ */
+import { OAuthError } from '../../protocol/errors.ts';
+import type { Feature } from '../../protocol/feature.ts';
+import { OPENID_SCOPES } from '../../protocol/resource.ts';
+import { parseScope } from '../../protocol/scope.ts';
+
+export function clientCredentials(): Feature {
+  return {
+    name: 'client-credentials',
+    grantTypes: [
+      {
+        name: 'client_credentials',
+        async verify({ client, parameters }, server) {
+          const resources = await server.catalogue.resources();
+          // Scopes of OpenID Connect are about a person, and there is none.
+          const own = client.scope.filter(
+            (token) => !Object.hasOwn(OPENID_SCOPES, token) && resources.isKnownScope(token),
+          );
+          const asked = parameters.get('scope');
+          if (asked !== undefined && !parseScope(asked).every((token) => own.includes(token))) {
+            throw new OAuthError('invalid_scope', 'The scope is unknown or not open to this client.');
+          }
+          return {
+            authorization: {
+              grantId: undefined,
+              client,
+              user: undefined,
+              authentication: undefined,
+              scope: own,
+              resources: [],
+              nonce: undefined,
+              expiresAt: undefined,
+            },
+            newRefreshToken: false,
+            async spend({ accessToken }) {
+              if (accessToken) await server.ledger.record(accessToken);
+              return {};
+            },
+          };
+        },
+      },
+    ],
+  };
+}

@@ -1,0 +1,101 @@
+/**
+ * Consent: what a client asks for, in the words of the API it is about; yes or no. RFC 6749 §3.3, RFC 8252 §8.6,
+ * OpenID Connect Core §3.1.2.4. The answer is remembered per person, client and scope, and recorded for the pending
+ * authorization it answers; the authorization endpoint draws the consequence.
+ */
+import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
+import { displayName } from '../../protocol/claims.ts';
+import type { Feature } from '../../protocol/feature.ts';
+import {
+  checkForm,
+  clientCard,
+  formRefused,
+  formToken,
+  type Interaction,
+  initialOf,
+  interactionOf,
+} from '../../protocol/interaction.ts';
+import type { BrowserRequest, BrowserResponse } from '../../protocol/message.ts';
+import { formTarget, isClaimable } from '../../protocol/redirect-uri.ts';
+import { describeAccess } from '../../protocol/resource.ts';
+import { chosenSignIn, type SignIn, sessionOf } from '../../protocol/session.ts';
+
+export interface Consents {
+  /** Remembers a yes and records it for the pending authorization. One statement. */
+  allow(
+    answer: { userId: string; clientId: string; scope: readonly string[]; pendingId: string },
+    now: Date,
+  ): Promise<void>;
+}
+
+const PATH = '/consent';
+
+export function consent({ consents }: { consents: Consents }): Feature {
+  return {
+    name: 'consent',
+    endpoints: [
+      { caller: 'browser', path: PATH, get: show, post: (request, server) => decide(request, server, consents) },
+    ],
+  };
+}
+
+/** What the form is about: this request, this person, these scopes. Anything else needs to be shown first. */
+function matter({ pending, request }: Interaction, signIn: SignIn): string[] {
+  return [pending.id, signIn.user.id, request.scope.join(' ')];
+}
+
+async function show(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
+  const interaction = await interactionOf(request, server);
+  const { pending, client, address, browser } = interaction;
+  const signIn = chosenSignIn(await sessionOf(request, server.sessions, client.id), pending);
+  // Nobody to ask: the authorization endpoint knows what comes first.
+  if (!signIn) return { kind: 'redirect', location: `/authorize?pending=${pending.id}` };
+  const { user } = signIn;
+  const { protocol, host } = new URL(address.redirectUri);
+  return {
+    kind: 'page',
+    cookies: browser.cookies,
+    formTarget: formTarget(address),
+    page: {
+      view: 'consent',
+      action: PATH,
+      csrf: formToken(browser, server, PATH, ...matter(interaction, signIn)),
+      pending: pending.id,
+      client: clientCard(client, address.redirectUri),
+      person: { name: displayName(user), username: user.username, initial: initialOf(displayName(user)) },
+      otherUrl: `/login?pending=${pending.id}`,
+      access: describeAccess(interaction.request.scope, await server.catalogue.resources(), server.brandName),
+      returnsTo: { host: host === '' ? protocol : host, onThisDevice: isClaimable(address.redirectUri) },
+    },
+  };
+}
+
+async function decide(
+  request: BrowserRequest,
+  server: AuthorizationServer,
+  consents: Consents,
+): Promise<BrowserResponse> {
+  const interaction = await interactionOf(request, server);
+  const { pending, client } = interaction;
+  const signIn = chosenSignIn(await sessionOf(request, server.sessions, client.id), pending);
+  if (!signIn) throw formRefused();
+  checkForm(request, server, PATH, ...matter(interaction, signIn));
+  request.trace.clientId = client.id;
+  request.trace.userId = signIn.user.id;
+  switch (request.parameters.get('decision')) {
+    case 'allow':
+      request.trace.event = 'consent_given';
+      await consents.allow(
+        { userId: signIn.user.id, clientId: client.id, scope: interaction.request.scope, pendingId: pending.id },
+        request.now,
+      );
+      break;
+    case 'deny':
+      request.trace.event = 'consent_denied';
+      await server.pendingAuthorizations.deny(pending.id, request.now);
+      break;
+    default:
+      throw formRefused();
+  }
+  return { kind: 'redirect', location: `/authorize?pending=${pending.id}` };
+}

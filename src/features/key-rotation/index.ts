@@ -1,0 +1,174 @@
+/**
+ * Signing keys: made at the first start, encrypted at rest, rotated by themselves. RFC 7517, OpenID Connect Core §10.1.1.
+ *
+ *   next ──90 days old is the active one, and published for a day──▶ active ──▶ retired ──a day──▶ gone
+ *
+ * JWKS shows all three: the next one before it signs, so that no verifier meets a key it has not seen, and the retired
+ * one while anything it signed can live. Every change is made under one lock, so among nodes starting together one
+ * makes the keys and the others find them.
+ */
+import type { Feature } from '../../protocol/feature.ts';
+import {
+  generateSigningKey,
+  type PublicJwk,
+  restoreSigningKey,
+  type SigningAlg,
+  type SigningKey,
+  verifyingKey,
+} from '../../protocol/jose.ts';
+import type { KeyEncryption, Sealed } from '../../protocol/key-encryption.ts';
+import type { Keyring } from '../../protocol/keys.ts';
+
+export interface StoredKey {
+  readonly kid: string;
+  readonly alg: SigningAlg;
+  readonly publicJwk: PublicJwk;
+  readonly privateKey: Sealed;
+  readonly createdAt: Date;
+  readonly activatedAt: Date | undefined;
+  readonly retiredAt: Date | undefined;
+}
+
+export interface SigningKeys {
+  list(): Promise<StoredKey[]>;
+  /** Runs `change` alone: under a lock over all nodes, in one transaction, and tells all processes if it changed anything. */
+  alone(change: (keys: LockedSigningKeys) => Promise<boolean>): Promise<void>;
+}
+
+export interface LockedSigningKeys {
+  list(): Promise<StoredKey[]>;
+  publish(key: Omit<StoredKey, 'activatedAt' | 'retiredAt'>): Promise<void>;
+  activate(kid: string, now: Date): Promise<void>;
+  retire(kid: string, now: Date): Promise<void>;
+  remove(kid: string): Promise<void>;
+}
+
+const DAY = 86_400_000;
+const ACTIVE_FOR = 90 * DAY;
+/** More than the longest-kept JWKS (minutes) and the longest-lived token (an hour). */
+const OVERLAP = DAY;
+
+type State = 'next' | 'active' | 'retired';
+
+export function stateOf(key: StoredKey): State {
+  if (key.retiredAt) return 'retired';
+  return key.activatedAt ? 'active' : 'next';
+}
+
+export type Move =
+  | { readonly kind: 'publish' }
+  | { readonly kind: 'activate' | 'retire' | 'remove'; readonly kid: string };
+
+/**
+ * What has to happen to the keys of one algorithm now, in order. Pure.
+ * @param force rotate at once, whatever the ages (`gatehouse keys rotate`)
+ */
+export function dueMoves(keys: readonly StoredKey[], now: Date, force = false): Move[] {
+  const age = (since: Date | undefined) => (since ? now.getTime() - since.getTime() : 0);
+  const active = keys.find((key) => stateOf(key) === 'active');
+  const next = keys.find((key) => stateOf(key) === 'next');
+  const moves: Move[] = keys
+    .filter((key) => key.retiredAt && age(key.retiredAt) >= OVERLAP)
+    .map(({ kid }) => ({ kind: 'remove', kid }));
+  const due =
+    !active || force || (age(active.activatedAt) >= ACTIVE_FOR && next !== undefined && age(next.createdAt) >= OVERLAP);
+  if (!due) return next ? moves : [...moves, { kind: 'publish' }];
+  if (active) moves.push({ kind: 'retire', kid: active.kid });
+  // Without a next one (first start) the published one is activated in the round that follows.
+  if (next) moves.push({ kind: 'activate', kid: next.kid });
+  return [...moves, { kind: 'publish' }];
+}
+
+/** Applies due moves to all algorithms until there are none. */
+export async function rotateKeys(
+  store: SigningKeys,
+  algs: readonly SigningAlg[],
+  encryption: KeyEncryption,
+  now: Date,
+  force = false,
+): Promise<void> {
+  // Most runs have nothing to do: look before locking.
+  const before = await store.list();
+  if (!force && algs.every((alg) => dueMoves(ofAlg(before, alg), now).length === 0)) return;
+  await store.alone(async (keys) => {
+    let changed = false;
+    let forced = force;
+    for (;;) {
+      const stored = await keys.list();
+      const moves = algs.flatMap((alg) => dueMoves(ofAlg(stored, alg), now, forced).map((move) => ({ alg, move })));
+      if (moves.length === 0) return changed;
+      const made = await Promise.all(
+        moves.map(({ alg, move }) => (move.kind === 'publish' ? generateSigningKey(alg) : undefined)),
+      );
+      for (const [index, { move }] of moves.entries()) {
+        const key = made[index];
+        if (move.kind === 'activate') await keys.activate(move.kid, now);
+        else if (move.kind === 'retire') await keys.retire(move.kid, now);
+        else if (move.kind === 'remove') await keys.remove(move.kid);
+        else if (key) {
+          await keys.publish({
+            kid: key.kid,
+            alg: key.alg,
+            publicJwk: key.publicJwk,
+            privateKey: encryption.seal(key.pkcs8, `signing key ${key.kid}`),
+            createdAt: now,
+          });
+        }
+      }
+      changed = true;
+      forced = false;
+    }
+  });
+}
+
+function ofAlg(keys: readonly StoredKey[], alg: SigningAlg): StoredKey[] {
+  return keys.filter((key) => key.alg === alg);
+}
+
+/**
+ * The keyring over a way to get the stored keys (cached, forgotten when they change).
+ * @throws Error when a private key cannot be opened
+ */
+export function buildKeyring(stored: readonly StoredKey[], encryption: KeyEncryption) {
+  const signing = new Map<SigningAlg, SigningKey>();
+  for (const key of stored) {
+    if (stateOf(key) === 'active') {
+      signing.set(key.alg, restoreSigningKey(key.publicJwk, encryption.open(key.privateKey, `signing key ${key.kid}`)));
+    }
+  }
+  const verifying = new Map(stored.map((key) => [key.kid, verifyingKey(key.publicJwk)]));
+  return { signing, verifying, published: stored.map(({ publicJwk }) => publicJwk) };
+}
+
+export function keyring(load: () => Promise<ReturnType<typeof buildKeyring>>): Keyring {
+  return {
+    async signing(alg) {
+      const key = (await load()).signing.get(alg);
+      if (!key) throw new Error(`There is no signing key for ${alg}.`);
+      return key;
+    },
+    async verifying() {
+      const { verifying } = await load();
+      return (kid) => verifying.get(kid);
+    },
+    published: async () => (await load()).published,
+  };
+}
+
+export function keyRotation(options: {
+  keys: SigningKeys;
+  algs: readonly SigningAlg[];
+  encryption: KeyEncryption;
+}): Feature {
+  return {
+    name: 'key-rotation',
+    jobs: [
+      {
+        name: 'rotate signing keys',
+        every: 3600,
+        atStart: true,
+        run: (now) => rotateKeys(options.keys, options.algs, options.encryption, now),
+      },
+    ],
+  };
+}

@@ -1,0 +1,60 @@
+/** Sign-in attempts in PostgreSQL: counted by upsert, so parallel ones on many nodes add up. */
+import { sql } from 'kysely';
+import type { Sql } from '../../postgres/database.ts';
+import { toUser, type UserRow } from '../../postgres/people.pg.ts';
+import { ATTEMPT_WINDOW, type Attempt, type AttemptKeys, type Attempts } from './index.ts';
+
+interface Row extends Omit<UserRow, 'id'> {
+  id: string | null;
+  password_hash: string;
+  source_failures: number;
+  account_failures: number;
+  window_start: Date;
+}
+
+export function postgresAttempts(database: Sql): Attempts {
+  return {
+    async begin(name: string, keys: AttemptKeys, now: Date): Promise<Attempt> {
+      // In the order of the keys, or two sign-ins could wait for each other.
+      const ordered = [keys.source, keys.account].sort(Buffer.compare);
+      const over = new Date(now.getTime() - ATTEMPT_WINDOW);
+      const { rows } = await sql<Row>`
+        WITH counted AS (
+          INSERT INTO sign_in_attempts AS a (key, window_start, failures)
+          SELECT key, ${now}::timestamptz, 1 FROM unnest(${ordered}::bytea[]) AS key
+          ON CONFLICT (key) DO UPDATE SET
+            failures = CASE WHEN a.window_start <= ${over} THEN 1 ELSE a.failures + 1 END,
+            window_start = CASE WHEN a.window_start <= ${over} THEN ${now}::timestamptz ELSE a.window_start END
+          RETURNING key, failures, window_start
+        )
+        SELECT s.failures AS source_failures, a.failures AS account_failures, least(s.window_start, a.window_start) AS window_start,
+               u.id, u.username, u.claims, u.password_hash
+        FROM counted s
+        JOIN counted a ON a.key = ${keys.account}
+        LEFT JOIN users u ON (u.username_key = ${name} OR u.email_key = ${name}) AND u.disabled_at IS NULL
+        WHERE s.key = ${keys.source}`.execute(database);
+      const [row] = rows;
+      if (!row) throw new Error('an attempt was not counted');
+      return {
+        failures: { source: row.source_failures, account: row.account_failures },
+        windowStart: row.window_start,
+        person: row.id === null ? undefined : { user: toUser({ ...row, id: row.id }), passwordHash: row.password_hash },
+      };
+    },
+
+    async succeeded(keys: AttemptKeys, userId: string, passwordHash: string | undefined): Promise<void> {
+      await sql`
+        WITH cleared AS (
+          DELETE FROM sign_in_attempts WHERE key = ${keys.account}
+        ), taken_back AS (
+          UPDATE sign_in_attempts SET failures = greatest(failures - 1, 0) WHERE key = ${keys.source}
+        )
+        UPDATE users SET password_hash = ${passwordHash ?? null}
+        WHERE id = ${userId} AND ${passwordHash ?? null}::text IS NOT NULL`.execute(database);
+    },
+
+    async forget(before: Date): Promise<void> {
+      await sql`DELETE FROM sign_in_attempts WHERE window_start < ${before}`.execute(database);
+    },
+  };
+}

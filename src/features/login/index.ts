@@ -1,0 +1,246 @@
+/**
+ * Sign-in with user name or e-mail and password. RFC 9700 §4.7 (CSRF), OWASP ASVS 2.2 (brute force).
+ *
+ * Every attempt is counted before the password is looked at, by source and by account, in the database that all nodes
+ * share, so parallel guessing on many nodes meets the same limit; a success takes its count back. A browser that has
+ * signed in with this name before counts on an account of its own (the `device` cookie): a stranger who fails on
+ * purpose cannot lock its owner out. Known and unknown names cost one statement and one hash each.
+ */
+import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
+import { nameKey, type User } from '../../protocol/claims.ts';
+import type { Feature } from '../../protocol/feature.ts';
+import {
+  browserOf,
+  checkForm,
+  clientCard,
+  findPending,
+  formToken,
+  type Interaction,
+  interactionOf,
+} from '../../protocol/interaction.ts';
+import type { BrowserRequest, BrowserResponse, CookieChange } from '../../protocol/message.ts';
+import type { LoginPage } from '../../protocol/page.ts';
+import { formTarget } from '../../protocol/redirect-uri.ts';
+import {
+  equals,
+  hmac,
+  mintCredential,
+  mintId,
+  PASSWORD_MAX_BYTES,
+  type Passwords,
+  parseCredential,
+  sha256,
+} from '../../protocol/secrets.ts';
+import { PASSWORD_AUTHENTICATION } from '../../protocol/session.ts';
+
+/** Failures allowed in one window. */
+const LIMITS = { source: 100, account: 10 } as const;
+export const ATTEMPT_WINDOW = 15 * 60 * 1000;
+
+export interface AttemptKeys {
+  /** Digests: the table tells nobody who tried what. */
+  readonly source: Buffer;
+  readonly account: Buffer;
+}
+
+export interface Attempt {
+  readonly failures: { readonly source: number; readonly account: number };
+  /** When the window of the fuller count began. */
+  readonly windowStart: Date;
+  readonly person: { readonly user: User; readonly passwordHash: string } | undefined;
+}
+
+export interface Attempts {
+  /** Counts an attempt and finds the person, in one statement, whether there is one or not. */
+  begin(name: string, keys: AttemptKeys, now: Date): Promise<Attempt>;
+  /** Takes the attempt back, clears the account's count, and stores a hash with today's parameters if one is given. */
+  succeeded(keys: AttemptKeys, userId: string, passwordHash: string | undefined): Promise<void>;
+  /** Forgets windows that are over. */
+  forget(before: Date): Promise<void>;
+}
+
+export interface LoginOptions {
+  readonly attempts: Attempts;
+  readonly passwords: Passwords;
+  /** GATEHOUSE_COOKIE_KEY: the first signs the device cookie, all are accepted. */
+  readonly cookieKeys: readonly Buffer[];
+}
+
+const PATH = '/login';
+const CANCEL_PATH = '/login/cancel';
+
+export function login(options: LoginOptions): Feature {
+  return {
+    name: 'login',
+    endpoints: [
+      {
+        caller: 'browser',
+        path: PATH,
+        get: (request, server) => showForm(request, server),
+        post: (request, server) => signIn(request, server, options),
+      },
+      { caller: 'browser', path: CANCEL_PATH, post: cancel },
+    ],
+    jobs: [
+      {
+        name: 'forget sign-in attempts',
+        every: 3600,
+        run: (now) => options.attempts.forget(new Date(now.getTime() - ATTEMPT_WINDOW)),
+      },
+    ],
+  };
+}
+
+interface Shown {
+  readonly username?: string;
+  readonly error?: LoginPage['error'];
+  readonly status?: number;
+}
+
+async function showForm(
+  request: BrowserRequest,
+  server: AuthorizationServer,
+  shown: Shown = {},
+): Promise<BrowserResponse> {
+  const interaction =
+    request.parameters.get('pending') === undefined ? undefined : await interactionOf(request, server);
+  const browser = interaction?.browser ?? browserOf(request, server);
+  const pending = interaction?.pending.id;
+  const username = shown.username ?? interaction?.request.loginHint?.slice(0, 254) ?? '';
+  const page: LoginPage = {
+    view: 'login',
+    action: PATH,
+    csrf: formToken(browser, server, PATH, pending ?? ''),
+    username,
+    usernameKnown: username !== '',
+    ...(interaction &&
+      pending !== undefined && {
+        pending,
+        cancelAction: CANCEL_PATH,
+        client: clientCard(interaction.client, interaction.address.redirectUri),
+        ...noticeOf(interaction),
+      }),
+    ...(shown.error && { error: shown.error }),
+  };
+  return {
+    kind: 'page',
+    page,
+    status: shown.status ?? 200,
+    cookies: browser.cookies,
+    ...(interaction && { formTarget: formTarget(interaction.address) }),
+  };
+}
+
+function noticeOf({ request }: Interaction): Pick<LoginPage, 'notice'> {
+  return request.prompt.has('login') || request.maxAge !== undefined
+    ? { notice: 'To go on, confirm that it is you.' }
+    : {};
+}
+
+async function signIn(
+  request: BrowserRequest,
+  server: AuthorizationServer,
+  options: LoginOptions,
+): Promise<BrowserResponse> {
+  const { parameters, now } = request;
+  const pendingId = parameters.get('pending');
+  const browser = checkForm(request, server, PATH, pendingId ?? '');
+  // Before any work: one that is over or another browser's gets its page.
+  const pending = pendingId === undefined ? undefined : await findPending(pendingId, browser, now, server);
+  const username = parameters.get('username')?.trim() ?? '';
+  const password = parameters.get('password') ?? '';
+  const refuse = (status: number, message: string, invalid: boolean) => {
+    request.trace.event = status === 429 ? 'sign_in_throttled' : 'sign_in_failed';
+    return showForm(request, server, {
+      username: username.slice(0, 254),
+      error: { message, usernameInvalid: invalid, passwordInvalid: invalid },
+      status,
+    });
+  };
+  if (username === '' || password === '')
+    return refuse(400, 'Enter your user name or e-mail, and your password.', true);
+  if (username.length > 254 || Buffer.byteLength(password) > PASSWORD_MAX_BYTES) return refuse(400, WRONG, true);
+
+  const name = nameKey(username);
+  const keys = attemptKeys(request, name, options.cookieKeys);
+  const attempt = await options.attempts.begin(name, keys, now);
+  if (attempt.failures.source > LIMITS.source || attempt.failures.account > LIMITS.account) {
+    const wait = Math.ceil((attempt.windowStart.getTime() + ATTEMPT_WINDOW - now.getTime()) / 60_000);
+    return refuse(
+      429,
+      `There were too many attempts. Try again in ${wait === 1 ? 'a minute' : `${wait} minutes`}.`,
+      false,
+    );
+  }
+  const { person } = attempt;
+  if (!(await options.passwords.verify(person?.passwordHash, password)) || !person) return refuse(400, WRONG, true);
+
+  const rehash = options.passwords.isOutdated(person.passwordHash) ? await options.passwords.hash(password) : undefined;
+  await options.attempts.succeeded(keys, person.user.id, rehash);
+  const session = mintCredential('session', now, server.context.random);
+  await server.sessions.signIn(
+    {
+      session,
+      previous: parseCredential('session', request.cookie('session')),
+      signInId: mintId(now, server.context.random),
+      userId: person.user.id,
+      authentication: { time: now, ...PASSWORD_AUTHENTICATION },
+      pendingId: pending?.id,
+      expiresAt: new Date(now.getTime() + server.profile.lifetimes.signIn * 1000),
+    },
+    now,
+  );
+  request.trace.userId = person.user.id;
+  request.trace.event = 'signed_in';
+  return {
+    kind: 'redirect',
+    location: pending ? `/authorize?pending=${pending.id}` : '/account',
+    cookies: [{ name: 'session', value: session.value }, deviceCookie(name, options.cookieKeys, server)],
+  };
+}
+
+const WRONG = 'The user name or the password is not right.';
+
+/** The person chose not to sign in: recorded, and the authorization endpoint answers the client. */
+async function cancel(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
+  const id = request.parameters.get('pending');
+  // The form shares its token with the sign-in form beside it.
+  const browser = checkForm(request, server, PATH, id ?? '');
+  const pending = await findPending(id, browser, request.now, server);
+  await server.pendingAuthorizations.deny(pending.id, request.now);
+  return { kind: 'redirect', location: `/authorize?pending=${pending.id}` };
+}
+
+const DEVICE_MAX_AGE = 180 * 86_400;
+
+/** `nonce.tag`: the tag binds the nonce to the name that signed in; worth nothing but an attempt count of its own. */
+function deviceCookie(name: string, [key]: readonly Buffer[], server: AuthorizationServer): CookieChange {
+  const nonce = server.context.random(16).toString('base64url');
+  return {
+    name: 'device',
+    value: `${nonce}.${deviceTag(key ?? Buffer.alloc(0), nonce, name)}`,
+    maxAge: DEVICE_MAX_AGE,
+  };
+}
+
+function deviceTag(key: Buffer, nonce: string, name: string): string {
+  return hmac(key, 'device', nonce, name).toString('base64url');
+}
+
+function attemptKeys(request: BrowserRequest, name: string, cookieKeys: readonly Buffer[]): AttemptKeys {
+  const [nonce = '', tag = ''] = (request.cookie('device') ?? '').split('.');
+  const known = nonce !== '' && cookieKeys.some((key) => equals(deviceTag(key, nonce, name), tag));
+  return {
+    source: sha256(`source ${network(request.source)}`),
+    account: sha256(known ? `device ${nonce} ${name}` : `account ${name}`),
+  };
+}
+
+/** Whoever has one IPv6 address has 2^64 of them: a source is the /64. */
+function network(address: string): string {
+  if (!address.includes(':')) return address;
+  const [head = ''] = address.split('::');
+  const groups =
+    address.startsWith('::ffff:') && address.includes('.') ? [address.slice(7)] : head.split(':').slice(0, 4);
+  return groups.join(':');
+}

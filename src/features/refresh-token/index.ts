@@ -1,0 +1,160 @@
+/**
+ * Refresh tokens: RFC 6749 §6, OAuth 2.1 §4.3, RFC 9700 §4.14.
+ *
+ * A confidential client is bound by its authentication and keeps its token. A public client's token is replaced at each
+ * use:
+ *
+ *   current ──first use──▶ rotated, keeping its one successor sealed
+ *                             ├── again within the window ──▶ the same successor, a new access token
+ *                             └── again after it ──▶ reuse: somebody has a copy; the whole grant ends
+ *
+ * The successor is sealed under the presented token's own secret, so only its bearer can open it, and a retry, a second
+ * tab or fifty parallel requests all end with the same refresh token: nobody is logged out by a lost answer.
+ */
+
+import { z } from 'zod';
+import type { Authorization } from '../../protocol/authorization.ts';
+import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
+import { type Client, clientMetadataSlice, isPublic } from '../../protocol/client.ts';
+import { OAuthError } from '../../protocol/errors.ts';
+import type { Feature, GrantType, Minted, TokenRequest } from '../../protocol/feature.ts';
+import { type Credential, deriveKey, parseCredential, seal, unseal } from '../../protocol/secrets.ts';
+
+export interface HeldRefreshToken {
+  readonly authorization: Omit<Authorization, 'client'>;
+  readonly clientId: string;
+  readonly expiresAt: Date;
+  readonly rotatedAt: Date | undefined;
+  readonly successor: Buffer | undefined;
+  readonly stands: boolean;
+}
+
+export interface RefreshTokens {
+  find(token: Credential, now: Date): Promise<HeldRefreshToken | undefined>;
+  /** Replaces a current token; one statement, exactly one winner. */
+  rotate(token: Credential, successor: Buffer, minted: Minted, now: Date): Promise<'rotated' | 'lost'>;
+  /** Stores a new access token of a token that stays; extends its idle time to `expiresAt`, written once an hour at most. */
+  use(token: Credential, minted: Minted, expiresAt: Date, now: Date): Promise<'used' | 'lost'>;
+  /** Ends the grant of a token that was used again. */
+  revokeReused(grantId: string, now: Date): Promise<void>;
+}
+
+/** Seconds. The store keeps refresh tokens and grants for 120 days: nothing may be promised for longer. */
+const LIFETIME_MOST = 120 * 86_400;
+
+const metadata = clientMetadataSlice({
+  /** How long a grant can be refreshed in all, however often; rotation never extends it. */
+  refresh_token_lifetime: z.number().int().min(60).max(LIFETIME_MOST).optional(),
+});
+
+export function refreshToken({ refreshTokens }: { refreshTokens: RefreshTokens }): Feature {
+  return { name: 'refresh-token', grantTypes: [refreshGrant(refreshTokens)], clientMetadata: metadata.shape };
+}
+
+function refreshGrant(store: RefreshTokens): GrantType {
+  return {
+    name: 'refresh_token',
+    async verify(request, server) {
+      const { parameters, client, now } = request;
+      const text = parameters.get('refresh_token');
+      if (text === undefined) throw new OAuthError('invalid_request', 'refresh_token is required.');
+      const token = parseCredential('refresh_token', text);
+      const held = token && (await store.find(token, now));
+      if (!token || held?.clientId !== client.id || !held.stands) throw refused();
+      if (held.rotatedAt) {
+        const successor = await retry(token, held, request, store, server);
+        return {
+          authorization: { ...held.authorization, client },
+          newRefreshToken: false,
+          spend: retried(store, successor, request, server),
+        };
+      }
+      if (held.expiresAt <= now) throw refused();
+      const rotates = rotatesFor(client, server);
+      return {
+        authorization: { ...held.authorization, client },
+        newRefreshToken: rotates,
+        spend: rotates ? rotated(store, token, request, server) : kept(store, token, held, request, server),
+      };
+    },
+  };
+}
+
+function rotatesFor(client: Client, server: AuthorizationServer): boolean {
+  return server.profile.rotateRefreshTokensOf === 'public clients' && isPublic(client);
+}
+
+type Spend = (minted: Minted) => Promise<{ refreshToken?: string }>;
+
+/** A confidential client's token stays. */
+function kept(
+  store: RefreshTokens,
+  token: Credential,
+  held: HeldRefreshToken,
+  { now }: TokenRequest,
+  server: AuthorizationServer,
+): Spend {
+  return async (minted) => {
+    const idle = now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000;
+    const expiresAt = new Date(Math.min(idle, held.authorization.expiresAt?.getTime() ?? idle));
+    if ((await store.use(token, minted, expiresAt, now)) === 'lost') throw refused();
+    return {};
+  };
+}
+
+/** A public client's token is replaced; whoever loses the race gets the winner's successor. */
+function rotated(store: RefreshTokens, token: Credential, request: TokenRequest, server: AuthorizationServer): Spend {
+  return async (minted) => {
+    if (!minted.refreshToken) throw new Error('a rotation mints a refresh token');
+    const sealed = seal(sealingKey(token), Buffer.from(minted.refreshToken.value), token.id, server.context.random);
+    if ((await store.rotate(token, sealed, minted, request.now)) === 'rotated') return {};
+    const held = await store.find(token, request.now);
+    if (!held?.stands || !held.rotatedAt) throw refused();
+    const successor = await retry(token, held, request, store, server);
+    return retried(store, successor, request, server)({ ...minted, refreshToken: undefined });
+  };
+}
+
+/** Within the window: nothing changes but one more access token. */
+function retried(
+  store: RefreshTokens,
+  successor: { value: string; token: Credential },
+  { now }: TokenRequest,
+  server: AuthorizationServer,
+): Spend {
+  return async (minted) => {
+    const idle = new Date(now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000);
+    await store.use(successor.token, minted, idle, now);
+    return { refreshToken: successor.value };
+  };
+}
+
+/**
+ * Opens the successor of a rotated token.
+ * @throws OAuthError after the window, when the grant has been ended
+ */
+async function retry(
+  token: Credential,
+  held: HeldRefreshToken,
+  { now, trace }: TokenRequest,
+  store: RefreshTokens,
+  server: AuthorizationServer,
+): Promise<{ value: string; token: Credential }> {
+  const age = now.getTime() - (held.rotatedAt?.getTime() ?? 0);
+  if (age <= server.profile.lifetimes.refreshRetryWindow * 1000 && held.successor) {
+    const value = unseal(sealingKey(token), held.successor, token.id)?.toString();
+    const successor = parseCredential('refresh_token', value);
+    if (value !== undefined && successor) return { value, token: successor };
+  }
+  trace.event = 'refresh_token_reused';
+  await store.revokeReused(held.authorization.grantId ?? '', now);
+  throw refused();
+}
+
+function sealingKey(token: Credential): Buffer {
+  return deriveKey(token.secret, token.id, 'refresh token successor');
+}
+
+function refused(): OAuthError {
+  return new OAuthError('invalid_grant', 'The refresh token is not valid, or not for this client.');
+}

@@ -1,0 +1,36 @@
+/** From Fastify's request to the kernel's: parameters parsed strictly, headers counted, nothing interpreted. */
+import type { FastifyRequest } from 'fastify';
+import { OAuthError } from '../protocol/errors.ts';
+import { type EndpointRequest, Parameters, parseForm } from '../protocol/message.ts';
+
+/** A form body arrives as its text; {@link toEndpointRequest} parses it. */
+export type FormBody = string | undefined;
+
+/** Longer addresses are refused: a request that does not fit belongs in a body. */
+const LONGEST_URL = 8192;
+
+/**
+ * @param now the moment this request lives in
+ * @throws OAuthError `invalid_request`
+ */
+export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointRequest {
+  if ((request.raw.url?.length ?? 0) > LONGEST_URL)
+    throw new OAuthError('invalid_request', 'The URL is too long.', { status: 414 });
+  const text = request.method === 'POST' ? ((request.body as FormBody) ?? '') : queryOf(request);
+  return {
+    id: request.id,
+    now,
+    method: request.method,
+    parameters: new Parameters(parseForm(text)),
+    authorization: request.raw.headersDistinct.authorization ?? [],
+    origin: request.headers.origin,
+    source: request.ip,
+    trace: request.trace,
+  };
+}
+
+export function queryOf(request: FastifyRequest): string {
+  const url = request.raw.url ?? '';
+  const mark = url.indexOf('?');
+  return mark < 0 ? '' : url.slice(mark + 1);
+}

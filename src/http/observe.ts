@@ -1,0 +1,114 @@
+/**
+ * What is seen from outside: one log line a request, the audit trail, metrics. Never a query, a header, a body: they hold
+ * codes, tokens and secrets (RFC 9700 §4.2, §4.3, §4.9).
+ */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Trace } from '../protocol/message.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    trace: Trace;
+    /** The error code this request was refused with. */
+    refusal: string | undefined;
+  }
+}
+
+/** What the audit trail learns of a request. */
+export interface Observed {
+  readonly event: string;
+  readonly requestId: string;
+  readonly clientId: string | undefined;
+  readonly userId: string | undefined;
+  readonly grantId: string | undefined;
+  readonly source: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+  readonly refusal: boolean;
+}
+
+/** Asked millions of times and changing nothing: the log has them, the trail does not. */
+const NOT_AUDITED = new Set(['introspected', 'nothing_revoked']);
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #requests = new Histogram({
+    name: 'gatehouse_request_seconds',
+    help: 'Time to answer, by route and status',
+    labelNames: ['route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+    registers: [this.registry],
+  });
+  readonly #events = new Counter({
+    name: 'gatehouse_events_total',
+    help: 'What happened: tokens issued, sign-ins, refusals',
+    labelNames: ['event'],
+    registers: [this.registry],
+  });
+
+  constructor(gauges: Readonly<Record<string, { help: string; read(): number }>>) {
+    collectDefaultMetrics({ register: this.registry });
+    for (const [name, { help, read }] of Object.entries(gauges)) {
+      new Gauge({
+        name: `gatehouse_${name}`,
+        help,
+        registers: [this.registry],
+        collect() {
+          this.set(read());
+        },
+      });
+    }
+  }
+
+  answered(route: string, status: number, seconds: number): void {
+    this.#requests.observe({ route, status: String(status) }, seconds);
+  }
+
+  happened(event: string): void {
+    this.#events.inc({ event });
+  }
+}
+
+export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: Observed) => void): void {
+  app.decorateRequest('trace', null as unknown as Trace);
+  app.decorateRequest('refusal', undefined);
+  app.addHook('onRequest', async (request) => {
+    request.trace = {};
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unknown';
+    const { trace } = request;
+    metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
+    request.log.info(
+      {
+        requestId: request.id,
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        ...trace,
+      },
+      'answered',
+    );
+    if (trace.event === undefined || NOT_AUDITED.has(trace.event)) return;
+    metrics.happened(trace.event);
+    audit(observed(request, route, trace.event));
+  });
+}
+
+function observed(request: FastifyRequest, route: string, event: string): Observed {
+  const { trace, refusal } = request;
+  return {
+    event,
+    requestId: request.id,
+    clientId: trace.clientId?.slice(0, 200),
+    userId: trace.userId,
+    grantId: trace.grantId,
+    source: request.ip,
+    detail: {
+      route,
+      ...(trace.grantType !== undefined && { grantType: trace.grantType }),
+      ...(refusal !== undefined && { error: refusal }),
+    },
+    refusal: refusal !== undefined,
+  };
+}

@@ -1,0 +1,32 @@
+/** Work that repeats by itself. Each job bears being run on every node at once; a run that fails is logged and comes again. */
+import type { Context } from './protocol/context.ts';
+import type { Job } from './protocol/feature.ts';
+
+export interface Jobs {
+  /** Stops repeating and waits for runs under way. */
+  stop(): Promise<void>;
+}
+
+export function startJobs(
+  jobs: readonly Job[],
+  context: Context,
+  onError: (job: string, error: unknown) => void,
+): Jobs {
+  const underWay = new Map<Job, Promise<void>>();
+  const run = (job: Job) => {
+    // A run that takes longer than its interval is not overtaken by itself.
+    if (underWay.has(job)) return;
+    const running = job
+      .run(context.now())
+      .catch((error: unknown) => onError(job.name, error))
+      .finally(() => underWay.delete(job));
+    underWay.set(job, running);
+  };
+  const timers = jobs.map((job) => setInterval(run, job.every * 1000, job).unref());
+  return {
+    async stop() {
+      for (const timer of timers) clearInterval(timer);
+      await Promise.all(underWay.values());
+    },
+  };
+}

@@ -1,0 +1,46 @@
+/** What operators do with resources (APIs): the verbs behind `gatehouse resources` and the demo data. */
+import type { Sql } from '../postgres/database.ts';
+import { createResource, updateResource } from '../postgres/resources.pg.ts';
+import type { Profile } from '../protocol/profile.ts';
+import { type ResourceMetadata, resourceMetadata } from '../protocol/resource.ts';
+import { OperatorError, parse } from './users.ts';
+
+const SCOPE_TAKEN = 'scopes: a scope name belongs to another resource already';
+
+/** @throws OperatorError naming the field that is wrong */
+export function checkResource(input: unknown, profile: Profile): ResourceMetadata {
+  const metadata = parse(resourceMetadata, input);
+  if (metadata.signing_alg !== undefined && !profile.signingAlgs.includes(metadata.signing_alg)) {
+    throw new OperatorError('signing_alg: is not in the profile');
+  }
+  return metadata;
+}
+
+/** @throws OperatorError naming the field that is wrong */
+export async function registerResource(
+  database: Sql,
+  input: unknown,
+  profile: Profile,
+  now: Date,
+): Promise<ResourceMetadata> {
+  const metadata = checkResource(input, profile);
+  const outcome = await createResource(database, metadata, now);
+  if (outcome === 'taken') throw new OperatorError('resource: is registered already');
+  if (outcome === 'scope_taken') throw new OperatorError(SCOPE_TAKEN);
+  return metadata;
+}
+
+/** @throws OperatorError naming the field that is wrong */
+export async function changeResource(
+  database: Sql,
+  before: ResourceMetadata,
+  changes: object,
+  profile: Profile,
+  now: Date,
+): Promise<ResourceMetadata> {
+  const merged = Object.entries({ ...before, ...changes }).filter(([, value]) => value !== null);
+  const metadata = checkResource(Object.fromEntries(merged), profile);
+  if (metadata.resource !== before.resource) throw new OperatorError('resource: cannot be changed');
+  if ((await updateResource(database, metadata, now)) === 'scope_taken') throw new OperatorError(SCOPE_TAKEN);
+  return metadata;
+}

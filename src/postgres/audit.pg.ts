@@ -1,0 +1,103 @@
+/**
+ * The audit trail: events gathered and written once a second in one statement, equal refusals of a minute as one row.
+ * The gathering is bounded: beyond it events are dropped and counted, the protocol never waits for its own diary. A
+ * process that is killed may lose the last second.
+ */
+import { sql } from 'kysely';
+import type { Context } from '../protocol/context.ts';
+import { isUuid, mintId } from '../protocol/secrets.ts';
+import type { Sql } from './database.ts';
+
+export interface AuditEvent {
+  readonly event: string;
+  readonly requestId?: string | undefined;
+  readonly clientId?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly grantId?: string | undefined;
+  readonly source?: string | undefined;
+  readonly detail?: Readonly<Record<string, unknown>> | undefined;
+  /** Refusals are gathered by minute; what was done is not. */
+  readonly refusal: boolean;
+}
+
+interface Row {
+  id: string;
+  at: string;
+  event: string;
+  request_id: string | null;
+  client_id: string | null;
+  user_id: string | null;
+  grant_id: string | null;
+  source: string | null;
+  times: number;
+  detail: unknown;
+}
+
+const MOST = 10_000;
+
+export class Audit {
+  readonly #database: Sql;
+  readonly #context: Context;
+  #gathered = new Map<string, Row>();
+  #flushing: Promise<void> = Promise.resolve();
+  dropped = 0;
+
+  constructor(database: Sql, context: Context) {
+    this.#database = database;
+    this.#context = context;
+  }
+
+  record(event: AuditEvent): void {
+    const now = this.#context.now();
+    const id = mintId(now, this.#context.random);
+    const key = event.refusal
+      ? [Math.floor(now.getTime() / 60_000), event.event, event.clientId, event.userId, event.source].join(' ')
+      : id;
+    const known = this.#gathered.get(key);
+    if (known) {
+      known.times += 1;
+      return;
+    }
+    if (this.#gathered.size >= MOST) {
+      this.dropped += 1;
+      return;
+    }
+    this.#gathered.set(key, {
+      id,
+      at: now.toISOString(),
+      event: event.event,
+      request_id: event.requestId ?? null,
+      client_id: event.clientId ?? null,
+      user_id: isUuid(event.userId) ? event.userId : null,
+      grant_id: isUuid(event.grantId) ? event.grantId : null,
+      source: event.source ?? null,
+      times: 1,
+      detail: event.detail ?? null,
+    });
+  }
+
+  /** Writes what was gathered; on failure it is kept for the next time. */
+  flush(): Promise<void> {
+    this.#flushing = this.#flushing.then(() => this.#write());
+    return this.#flushing;
+  }
+
+  async #write(): Promise<void> {
+    if (this.#gathered.size === 0) return;
+    const rows = this.#gathered;
+    this.#gathered = new Map();
+    try {
+      await sql`
+        INSERT INTO audit (id, at, event, request_id, client_id, user_id, grant_id, source, times, detail)
+        SELECT id, at, event, request_id, client_id, user_id, grant_id, source, times, detail
+        FROM jsonb_to_recordset(${JSON.stringify([...rows.values()])}::jsonb)
+          AS r(id uuid, at timestamptz, event text, request_id text, client_id text, user_id uuid, grant_id uuid,
+               source text, times integer, detail jsonb)`.execute(this.#database);
+    } catch {
+      for (const [key, row] of rows) {
+        if (this.#gathered.size < MOST) this.#gathered.set(key, row);
+        else this.dropped += 1;
+      }
+    }
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The catalogue in memory: clients, resources, origins, signing keys.
+ *
+ *   every change, in its own transaction:  catalogue.version + 1, NOTIFY
+ *   every process:  reads the version twice a second and at each NOTIFY; another version empties its caches
+ *
+ * NOTIFY is a hint, the version row is the truth. A process that has not confirmed the version within the last second
+ * (its listener broke, the event loop was held) confirms it in the request that asks, so nothing older than a second
+ * is ever served. That costs one round trip then and none otherwise; the design's "read clients in the request's own
+ * query" would put a second path into every statement for the same promise.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'kysely';
+import pg from 'pg';
+import type { Catalogue } from '../protocol/catalogue.ts';
+import { type Client, toClient } from '../protocol/client.ts';
+import { Resources, toResource } from '../protocol/resource.ts';
+import { CHANNEL } from './catalogue-version.ts';
+import { findClientRecord, isClientOrigin } from './clients.pg.ts';
+import type { Sql } from './database.ts';
+import { listResources } from './resources.pg.ts';
+
+const CONFIRM_EVERY = 500;
+const CONFIRMED_FOR = 1000;
+/** Clients kept at most; the oldest go first. */
+const MOST = 10_000;
+
+export interface CatalogueOptions {
+  readonly database: Sql;
+  /** For LISTEN: past a pooler, which does not keep sessions. */
+  readonly directUrl: string;
+  onError?(error: unknown): void;
+}
+
+/** Anything that must be read again when the version changes. */
+export class Versioned<T> {
+  readonly #load: () => Promise<T>;
+  #value: Promise<T> | undefined;
+
+  constructor(load: () => Promise<T>) {
+    this.#load = load;
+  }
+
+  get(): Promise<T> {
+    if (!this.#value) {
+      const loading = this.#load();
+      this.#value = loading;
+      // A failed load is nobody's answer but its own.
+      loading.catch(() => {
+        if (this.#value === loading) this.#value = undefined;
+      });
+    }
+    return this.#value;
+  }
+
+  forget(): void {
+    this.#value = undefined;
+  }
+}
+
+export class PostgresCatalogue implements Catalogue {
+  readonly #database: Sql;
+  readonly #options: CatalogueOptions;
+  readonly #clients = new Map<string, Promise<Client | undefined>>();
+  readonly #origins = new Map<string, Promise<boolean>>();
+  readonly #resources: Versioned<Resources>;
+  readonly #dependents: Versioned<unknown>[] = [];
+  #version = '';
+  #confirmedAt = Number.NEGATIVE_INFINITY;
+  #confirming: Promise<void> | undefined;
+  #listener: pg.Client | undefined;
+  #stopped = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: CatalogueOptions) {
+    this.#database = options.database;
+    this.#options = options;
+    this.#resources = this.versioned(async () => new Resources((await listResources(this.#database)).map(toResource)));
+  }
+
+  /** A value that is forgotten whenever the catalogue changes. Ask {@link fresh} before reading it. */
+  versioned<T>(load: () => Promise<T>): Versioned<T> {
+    const value = new Versioned(load);
+    this.#dependents.push(value);
+    return value;
+  }
+
+  async client(id: string): Promise<Client | undefined> {
+    await this.fresh();
+    return remembered(this.#clients, id, async () => {
+      const record = await findClientRecord(this.#database, id);
+      return record && toClient(record);
+    });
+  }
+
+  async resources(): Promise<Resources> {
+    await this.fresh();
+    return this.#resources.get();
+  }
+
+  async isClientOrigin(origin: string): Promise<boolean> {
+    await this.fresh();
+    return remembered(this.#origins, origin, () => isClientOrigin(this.#database, origin));
+  }
+
+  /** Returns once the version is known to be not older than a second. */
+  fresh(): Promise<void> | undefined {
+    return performance.now() - this.#confirmedAt < CONFIRMED_FOR ? undefined : this.#confirm();
+  }
+
+  /** Reads the version; one read at a time. */
+  #confirm(): Promise<void> {
+    this.#confirming ??= this.#read().finally(() => {
+      this.#confirming = undefined;
+    });
+    return this.#confirming;
+  }
+
+  async #read(): Promise<void> {
+    const asked = performance.now();
+    const { rows } = await sql<{ version: string }>`SELECT version::text FROM catalogue`.execute(this.#database);
+    const version = rows[0]?.version ?? '';
+    if (version !== this.#version) {
+      this.#clients.clear();
+      this.#origins.clear();
+      for (const dependent of this.#dependents) dependent.forget();
+      this.#version = version;
+    }
+    this.#confirmedAt = asked;
+  }
+
+  /** Begins to follow changes; ends with {@link stop}. */
+  start(): void {
+    this.#running = this.#follow();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#listener?.end().catch(() => undefined);
+    await this.#running;
+  }
+
+  async #follow(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        await this.#listen();
+        await this.#confirm();
+      } catch (error) {
+        if (!this.#stopped) this.#options.onError?.(error);
+      }
+      await sleep(CONFIRM_EVERY, undefined, { ref: false });
+    }
+  }
+
+  async #listen(): Promise<void> {
+    if (this.#listener || this.#stopped) return;
+    const listener = new pg.Client({
+      connectionString: this.#options.directUrl,
+      application_name: 'gatehouse listener',
+      connectionTimeoutMillis: 3000,
+    });
+    const lost = () => {
+      if (this.#listener === listener) this.#listener = undefined;
+      listener.end().catch(() => undefined);
+    };
+    listener.on('error', lost);
+    listener.on('end', lost);
+    // The confirmation that a hint asks for may fail with the database; the next round tells.
+    listener.on('notification', () => this.#confirm().catch(() => undefined));
+    this.#listener = listener;
+    try {
+      await listener.connect();
+      await listener.query(`LISTEN ${CHANNEL}`);
+    } catch (error) {
+      lost();
+      throw error;
+    }
+  }
+}
+
+function remembered<T>(cache: Map<string, Promise<T>>, key: string, load: () => Promise<T>): Promise<T> {
+  const known = cache.get(key);
+  if (known) return known;
+  const loading = load();
+  cache.set(key, loading);
+  loading.then(
+    // Unknown ids are not kept: whoever invents them could fill the memory, and the next moment they may exist.
+    (value) => value === undefined && cache.delete(key),
+    () => cache.delete(key),
+  );
+  if (cache.size > MOST) {
+    const [oldest] = cache.keys();
+    if (oldest !== undefined) cache.delete(oldest);
+  }
+  return loading;
+}

@@ -1,0 +1,236 @@
+/**
+ * The ledger in PostgreSQL, and the fragments that grants' own statements share: what it takes for a grant to stand,
+ * and how minted tokens are stored from the row that was spent.
+ */
+import { type RawBuilder, sql } from 'kysely';
+import type { Authentication } from '../protocol/authorization.ts';
+import type { Minted } from '../protocol/feature.ts';
+import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
+import type { Credential } from '../protocol/secrets.ts';
+import type { Sql } from './database.ts';
+import { toUser } from './people.pg.ts';
+
+/** Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. */
+export const rootsOfGrant = sql`
+  LEFT JOIN users u ON u.id = g.user_id
+  LEFT JOIN consents k ON k.user_id = g.user_id AND k.client_id = g.client_id
+  LEFT JOIN sign_ins i ON i.id = g.sign_in_id`;
+
+/** True when the grant `g` of {@link rootsOfGrant} stands; NULL or false otherwise. */
+export const grantStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
+  g.revoked_at IS NULL AND g.expires_at > ${now}
+  AND u.disabled_at IS NULL AND u.epoch = g.user_epoch
+  AND coalesce(k.epoch, 0) = g.consent_epoch
+  AND (NOT g.session_bound OR (i.ended_at IS NULL AND i.expires_at > ${now})))`;
+
+/** True when the client `c` may still use what it holds. */
+export const clientStands = sql`(c.disabled_at IS NULL AND c.deleted_at IS NULL)`;
+
+export const grantColumns = sql`
+  g.id AS grant_id, g.scope AS granted_scope, g.resources, g.auth_time, g.acr, g.amr, g.expires_at AS grant_expires_at,
+  u.id AS user_id, u.username, u.claims`;
+
+export interface GrantRow {
+  grant_id: string | null;
+  granted_scope: string[];
+  resources: string[];
+  auth_time: Date | null;
+  acr: string | null;
+  amr: string[] | null;
+  grant_expires_at: Date;
+  user_id: string | null;
+  username: string;
+  claims: Record<string, never>;
+}
+
+export function toAuthentication(row: Pick<GrantRow, 'auth_time' | 'acr' | 'amr'>): Authentication | undefined {
+  return row.auth_time ? { time: row.auth_time, acr: row.acr ?? '', amr: row.amr ?? [] } : undefined;
+}
+
+export function toGrantUser(row: GrantRow) {
+  return row.user_id === null ? undefined : toUser({ id: row.user_id, username: row.username, claims: row.claims });
+}
+
+/**
+ * Common table expressions that store what was minted for each row of the table expression `spent` (columns
+ * `grant_id`, `client_id`): nothing spent, nothing stored.
+ */
+export function storing(minted: Minted, spent: string): RawBuilder<unknown> {
+  const { accessToken, refreshToken } = minted;
+  const from = sql.table(spent);
+  return sql`${
+    accessToken
+      ? sql`, stored_access_token AS (
+          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, audience, issued_at, expires_at)
+          SELECT ${accessToken.id}::uuid, ${accessToken.hash}::bytea, grant_id, client_id, ${[...accessToken.scope]}::text[],
+                 ${[...accessToken.audience]}::text[], ${accessToken.issuedAt}::timestamptz, ${accessToken.expiresAt}::timestamptz
+          FROM ${from})`
+      : sql``
+  }${
+    refreshToken
+      ? sql`, stored_refresh_token AS (
+          INSERT INTO refresh_tokens (id, secret_hash, grant_id, client_id, scope, issued_at, expires_at)
+          SELECT ${refreshToken.id}::uuid, ${refreshToken.hash}::bytea, grant_id, client_id, ${[...refreshToken.scope]}::text[],
+                 ${refreshToken.issuedAt}::timestamptz, ${refreshToken.expiresAt}::timestamptz
+          FROM ${from})`
+      : sql``
+  }`;
+}
+
+interface TokenRow extends GrantRow {
+  id: string;
+  client_id: string;
+  scope: string[];
+  audience: string[];
+  issued_at: Date;
+  expires_at: Date;
+}
+
+function toStanding(row: TokenRow, kind: StandingToken['kind']): StandingToken {
+  return {
+    kind,
+    jti: row.id,
+    grantId: row.grant_id ?? undefined,
+    clientId: row.client_id,
+    scope: row.scope,
+    audience: row.audience,
+    issuedAt: row.issued_at,
+    expiresAt: row.expires_at,
+    user: toGrantUser(row),
+    authentication: toAuthentication(row),
+  };
+}
+
+export function postgresLedger(database: Sql): Ledger {
+  return {
+    async record(token: AccessTokenRecord): Promise<void> {
+      await sql`
+        INSERT INTO access_tokens (id, secret_hash, client_id, scope, audience, issued_at, expires_at)
+        VALUES (${token.id}, ${token.hash}, ${token.clientId}, ${[...token.scope]}, ${[...token.audience]},
+                ${token.issuedAt}, ${token.expiresAt})`.execute(database);
+    },
+
+    async findAccessToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
+      const { rows } = await sql<TokenRow>`
+        SELECT t.id, t.client_id, t.scope, t.audience, t.issued_at, t.expires_at, ${grantColumns}
+        FROM access_tokens t
+        JOIN clients c ON c.id = t.client_id
+        LEFT JOIN grants g ON g.id = t.grant_id
+        ${rootsOfGrant}
+        WHERE t.id = ${credential.id} AND t.secret_hash = ${credential.hash}
+          AND t.revoked_at IS NULL AND t.expires_at > ${now} AND ${clientStands}
+          AND (t.grant_id IS NULL OR ${grantStands(now)})`.execute(database);
+      return rows[0] && toStanding(rows[0], 'access_token');
+    },
+
+    async findRefreshToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
+      const { rows } = await sql<TokenRow>`
+        SELECT t.id, t.client_id, t.scope, '{}'::text[] AS audience, t.issued_at, t.expires_at, ${grantColumns}
+        FROM refresh_tokens t
+        JOIN clients c ON c.id = t.client_id
+        JOIN grants g ON g.id = t.grant_id
+        ${rootsOfGrant}
+        WHERE t.id = ${credential.id} AND t.secret_hash = ${credential.hash}
+          AND t.rotated_at IS NULL AND t.expires_at > ${now} AND ${clientStands} AND ${grantStands(now)}`.execute(
+        database,
+      );
+      return rows[0] && toStanding(rows[0], 'refresh_token');
+    },
+
+    async confirm(token: SignedToken, now: Date) {
+      const { rows } = await sql<GrantRow>`
+        SELECT ${grantColumns}
+        FROM clients c
+        LEFT JOIN grants g ON g.id = ${token.grantId ?? null}::uuid
+        ${rootsOfGrant}
+        WHERE c.id = ${token.clientId} AND ${clientStands}
+          AND (${token.grantId ?? null}::uuid IS NULL OR ${grantStands(now)})
+          AND NOT EXISTS (SELECT FROM revocation_marks m WHERE m.id = ${token.jti})`.execute(database);
+      return rows[0] && { user: toGrantUser(rows[0]) };
+    },
+
+    async revokeAccessToken(credential: Credential, clientId: string, now: Date): Promise<Revocation> {
+      const { rows } = await sql<{ client_id: string }>`
+        WITH presented AS (
+          SELECT id, client_id FROM access_tokens WHERE id = ${credential.id} AND secret_hash = ${credential.hash}
+        ), revoked AS (
+          UPDATE access_tokens SET revoked_at = ${now}
+          WHERE id = ${credential.id} AND secret_hash = ${credential.hash} AND client_id = ${clientId} AND revoked_at IS NULL
+        )
+        SELECT client_id FROM presented`.execute(database);
+      return outcome(rows[0], clientId);
+    },
+
+    async revokeSigned(token: SignedToken, clientId: string, now: Date): Promise<Revocation> {
+      if (token.clientId !== clientId) return 'foreign';
+      await sql`
+        INSERT INTO revocation_marks (id, revoked_at) VALUES (${token.jti}, ${now}) ON CONFLICT DO NOTHING`.execute(
+        database,
+      );
+      return 'revoked';
+    },
+
+    async revokeRefreshToken(credential: Credential, clientId: string, now: Date): Promise<Revocation> {
+      const { rows } = await sql<{ client_id: string }>`
+        WITH presented AS (
+          SELECT grant_id, client_id FROM refresh_tokens WHERE id = ${credential.id} AND secret_hash = ${credential.hash}
+        ), revoked AS (
+          UPDATE grants g SET revoked_at = ${now}, revoked_because = 'revoked by its client'
+          FROM presented WHERE g.id = presented.grant_id AND presented.client_id = ${clientId} AND g.revoked_at IS NULL
+        )
+        SELECT client_id FROM presented`.execute(database);
+      return outcome(rows[0], clientId);
+    },
+
+    async revokeGrant(grantId: string, reason: string, now: Date): Promise<void> {
+      await revokeGrant(database, grantId, reason, now);
+    },
+  };
+}
+
+function outcome(row: { client_id: string } | undefined, clientId: string): Revocation {
+  if (!row) return 'unknown';
+  return row.client_id === clientId ? 'revoked' : 'foreign';
+}
+
+/** Ends a grant; `unknown` also when it had ended before. */
+export async function revokeGrant(
+  database: Sql,
+  grantId: string,
+  reason: string,
+  now: Date,
+): Promise<'revoked' | 'unknown'> {
+  const { rows } = await sql`
+    UPDATE grants SET revoked_at = ${now}, revoked_because = ${reason}
+    WHERE id = ${grantId} AND revoked_at IS NULL RETURNING id`.execute(database);
+  return rows.length === 0 ? 'unknown' : 'revoked';
+}
+
+/** For operators: grants, the latest first. */
+export async function listGrants(
+  database: Sql,
+  filter: { userId?: string | undefined; clientId?: string | undefined; all: boolean },
+  now: Date,
+  limit: number,
+) {
+  const { rows } = await sql<{
+    id: string;
+    client_id: string;
+    user_id: string;
+    username: string;
+    scope: string[];
+    created_at: Date;
+    expires_at: Date;
+    revoked_at: Date | null;
+    revoked_because: string | null;
+    stands: boolean | null;
+  }>`
+    SELECT g.id, g.client_id, g.user_id, u.username, g.scope, g.created_at, g.expires_at, g.revoked_at, g.revoked_because,
+           (${grantStands(now)} AND ${clientStands}) AS stands
+    FROM grants g JOIN clients c ON c.id = g.client_id ${rootsOfGrant}
+    WHERE (${filter.userId ?? null}::uuid IS NULL OR g.user_id = ${filter.userId ?? null}::uuid)
+      AND (${filter.clientId ?? null}::text IS NULL OR g.client_id = ${filter.clientId ?? null}::text)
+      AND (${filter.all} OR (${grantStands(now)} AND ${clientStands}))
+    ORDER BY g.id DESC LIMIT ${limit}`.execute(database);
+  return rows;
+}

@@ -1,0 +1,73 @@
+/** Pending authorizations in PostgreSQL: each verb one guarded statement. */
+import { sql } from 'kysely';
+import type { NewPendingAuthorization, PendingAuthorization, PendingAuthorizations } from '../protocol/interaction.ts';
+import { Parameters } from '../protocol/message.ts';
+import type { Sql } from './database.ts';
+
+interface Row {
+  id: string;
+  parameters: [string, string][];
+  browser_hash: Buffer | null;
+  signed_in_at: Date | null;
+  sign_in_id: string | null;
+  consented_by: string | null;
+  consented_scope: string[] | null;
+  denied_at: Date | null;
+  closed_at: Date | null;
+}
+
+export function postgresPendingAuthorizations(database: Sql): PendingAuthorizations {
+  return {
+    async open(pending: NewPendingAuthorization): Promise<void> {
+      await sql`
+        INSERT INTO pending_authorizations (id, browser_hash, client_id, parameters, expires_at)
+        VALUES (${pending.id}, ${pending.browserHash ?? null}, ${pending.clientId},
+                ${JSON.stringify(pending.parameters.pairs())}::jsonb, ${pending.expiresAt})`.execute(database);
+    },
+
+    async find(id: string, browserHash: Buffer, now: Date): Promise<PendingAuthorization | undefined> {
+      const { rows } = await sql<Row>`
+        SELECT id, parameters, browser_hash, signed_in_at, sign_in_id, consented_by, consented_scope, denied_at, closed_at
+        FROM pending_authorizations
+        WHERE id = ${id} AND expires_at > ${now} AND (browser_hash = ${browserHash} OR browser_hash IS NULL)`.execute(
+        database,
+      );
+      return rows[0] && toPending(rows[0]);
+    },
+
+    async bind(id: string, browserHash: Buffer, now: Date): Promise<boolean> {
+      const { rows } = await sql`
+        UPDATE pending_authorizations SET browser_hash = ${browserHash}
+        WHERE id = ${id} AND browser_hash IS NULL AND closed_at IS NULL AND expires_at > ${now} RETURNING id`.execute(
+        database,
+      );
+      return rows.length === 1;
+    },
+
+    async deny(id: string, now: Date): Promise<void> {
+      await sql`
+        UPDATE pending_authorizations SET denied_at = ${now} WHERE id = ${id} AND closed_at IS NULL`.execute(database);
+    },
+
+    async close(id: string, now: Date): Promise<boolean> {
+      const { rows } = await sql`
+        UPDATE pending_authorizations SET closed_at = ${now} WHERE id = ${id} AND closed_at IS NULL RETURNING id`.execute(
+        database,
+      );
+      return rows.length === 1;
+    },
+  };
+}
+
+function toPending(row: Row): PendingAuthorization {
+  return {
+    id: row.id,
+    parameters: new Parameters(row.parameters),
+    bound: row.browser_hash !== null,
+    signedIn: row.signed_in_at && row.sign_in_id ? { signInId: row.sign_in_id, at: row.signed_in_at } : undefined,
+    consented:
+      row.consented_by && row.consented_scope ? { userId: row.consented_by, scope: row.consented_scope } : undefined,
+    denied: row.denied_at !== null,
+    closed: row.closed_at !== null,
+  };
+}

@@ -1,0 +1,137 @@
+/** Sessions and sign-ins in PostgreSQL: each verb one statement. */
+import { sql } from 'kysely';
+import { type Credential, idFloor } from '../protocol/secrets.ts';
+import type { NewSignIn, Session, Sessions, SignIn } from '../protocol/session.ts';
+import type { Sql } from './database.ts';
+import { toUser, type UserRow } from './people.pg.ts';
+
+/**
+ * A sign-in keeps its id (and with it the tokens bound to it) when the same person signs in again within this time; its
+ * partition stands for at least twice as long.
+ */
+const SAME_SIGN_IN = 24 * 3600 * 1000;
+/** Last use is written at most this often: a write for every page would be a write for nothing. */
+const TOUCH_EVERY = 3600 * 1000;
+
+interface Row extends UserRow {
+  session_id: string;
+  last_used_at: Date;
+  sign_in_id: string | null;
+  auth_time: Date;
+  acr: string;
+  amr: string[];
+  consented_scope: string[] | null;
+}
+
+/** @param idle milliseconds after which an unused session is over */
+export function postgresSessions(database: Sql, idle: number): Sessions {
+  return {
+    async find(credential: Credential, now: Date, clientId = ''): Promise<Session | undefined> {
+      const { rows } = await sql<Row>`
+        SELECT s.id AS session_id, s.last_used_at, i.id AS sign_in_id, i.auth_time, i.acr, i.amr,
+               u.id, u.username, u.claims, k.scope AS consented_scope
+        FROM sessions s
+        LEFT JOIN (
+          sign_ins i JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
+          LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${clientId} AND k.revoked_at IS NULL
+        ) ON i.session_id = s.id AND i.ended_at IS NULL AND i.expires_at > ${now}
+          AND i.id > ${idFloor(new Date(now.getTime() - 2 * SAME_SIGN_IN))}
+        WHERE s.id = ${credential.id} AND s.secret_hash = ${credential.hash}
+          AND s.ended_at IS NULL AND s.last_used_at > ${new Date(now.getTime() - idle)}
+        ORDER BY i.auth_time DESC`.execute(database);
+      const [first] = rows;
+      if (!first) return undefined;
+      if (now.getTime() - first.last_used_at.getTime() > TOUCH_EVERY) await touch(database, credential, now);
+      return { id: first.session_id, signIns: rows.filter((row) => row.sign_in_id !== null).map(toSignIn) };
+    },
+
+    async signIn(record: NewSignIn, now: Date): Promise<void> {
+      const { session, previous, authentication } = record;
+      await sql`
+        WITH ended AS (
+          UPDATE sessions SET ended_at = ${now}
+          WHERE id = ${previous?.id ?? null}::uuid AND secret_hash = ${previous?.hash ?? null} AND ended_at IS NULL
+          RETURNING id
+        ), started AS (
+          INSERT INTO sessions (id, secret_hash, created_at, last_used_at)
+          VALUES (${session.id}, ${session.hash}, ${now}, ${now})
+        ), moved AS (
+          UPDATE sign_ins i SET
+            session_id = ${session.id},
+            auth_time = CASE WHEN same.person THEN ${now}::timestamptz ELSE i.auth_time END,
+            acr = CASE WHEN same.person THEN ${authentication.acr} ELSE i.acr END,
+            amr = CASE WHEN same.person THEN ${[...authentication.amr]}::text[] ELSE i.amr END,
+            expires_at = CASE WHEN same.person THEN ${record.expiresAt}::timestamptz ELSE i.expires_at END
+          FROM ended, users u, LATERAL (SELECT i.user_id = ${record.userId}::uuid AS person) same
+          WHERE i.session_id = ended.id AND i.ended_at IS NULL
+            AND u.id = i.user_id AND u.epoch = i.user_epoch
+            AND i.id > ${idFloor(new Date(now.getTime() - SAME_SIGN_IN))}
+          RETURNING i.id, i.user_id
+        ), added AS (
+          INSERT INTO sign_ins (id, session_id, user_id, user_epoch, auth_time, acr, amr, expires_at)
+          SELECT ${record.signInId}::uuid, ${session.id}::uuid, u.id, u.epoch, ${authentication.time}::timestamptz,
+                 ${authentication.acr}::text, ${[...authentication.amr]}::text[], ${record.expiresAt}::timestamptz
+          FROM users u
+          WHERE u.id = ${record.userId} AND NOT EXISTS (SELECT FROM moved m WHERE m.user_id = ${record.userId})
+        )
+        UPDATE pending_authorizations p
+        SET signed_in_at = ${now},
+            sign_in_id = coalesce((SELECT m.id FROM moved m WHERE m.user_id = ${record.userId} LIMIT 1), ${record.signInId}::uuid)
+        WHERE p.id = ${record.pendingId ?? null}::uuid AND p.closed_at IS NULL`.execute(database);
+    },
+
+    async end(credential: Credential, now: Date): Promise<void> {
+      await sql`
+        WITH ended AS (
+          UPDATE sessions SET ended_at = ${now}
+          WHERE id = ${credential.id} AND secret_hash = ${credential.hash} AND ended_at IS NULL
+          RETURNING id)
+        UPDATE sign_ins SET ended_at = ${now} FROM ended
+        WHERE session_id = ended.id AND sign_ins.ended_at IS NULL`.execute(database);
+    },
+  };
+}
+
+function toSignIn(row: Row): SignIn {
+  return {
+    id: row.sign_in_id ?? '',
+    user: toUser(row),
+    authentication: { time: row.auth_time, acr: row.acr, amr: row.amr },
+    consentedScope: row.consented_scope ?? [],
+  };
+}
+
+async function touch(database: Sql, credential: Credential, now: Date): Promise<void> {
+  await sql`UPDATE sessions SET last_used_at = ${now} WHERE id = ${credential.id} AND ended_at IS NULL`.execute(
+    database,
+  );
+}
+
+/** For operators: sessions in use, the latest first. */
+export async function listSessions(database: Sql, userId: string | undefined, now: Date, limit: number) {
+  const { rows } = await sql<{
+    sign_in_id: string;
+    session_id: string;
+    user_id: string;
+    username: string;
+    auth_time: Date;
+    expires_at: Date;
+  }>`
+    SELECT i.id AS sign_in_id, i.session_id, u.id AS user_id, u.username, i.auth_time, i.expires_at
+    FROM sign_ins i JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
+    WHERE i.ended_at IS NULL AND i.expires_at > ${now} AND (${userId ?? null}::uuid IS NULL OR i.user_id = ${userId ?? null}::uuid)
+    ORDER BY i.auth_time DESC LIMIT ${limit}`.execute(database);
+  return rows;
+}
+
+/** For operators: ends a session with all its sign-ins, by its id. */
+export async function endSession(database: Sql, sessionId: string, now: Date): Promise<'ended' | 'unknown'> {
+  const { rows } = await sql`
+    WITH ended AS (
+      UPDATE sessions SET ended_at = ${now} WHERE id = ${sessionId} AND ended_at IS NULL RETURNING id
+    ), signed_out AS (
+      UPDATE sign_ins SET ended_at = ${now} FROM ended WHERE session_id = ended.id AND sign_ins.ended_at IS NULL
+    )
+    SELECT id FROM ended`.execute(database);
+  return rows.length === 0 ? 'unknown' : 'ended';
+}

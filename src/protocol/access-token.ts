@@ -1,0 +1,125 @@
+/**
+ * Access tokens in both forms: opaque reference tokens (RFC 6749 §1.4) and signed JWTs (RFC 9068), chosen by the
+ * resource they are for. Made here, read here.
+ */
+
+import type { Authorization } from './authorization.ts';
+import type { AuthorizationServer } from './authorization-server.ts';
+import { signJwt, verifyOwnJwt } from './jose.ts';
+import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
+import { mintCredential, mintId, parseCredential } from './secrets.ts';
+import type { Target } from './target.ts';
+
+/** RFC 9068 §2.1. */
+const TYP = 'at+jwt';
+
+export interface MintedAccessToken {
+  readonly value: string;
+  readonly expiresAt: Date;
+  /** What must be stored; absent for a JWT. */
+  readonly record: AccessTokenRecord | undefined;
+}
+
+/** Makes an access token for one target. Signs where it must; stores nothing. */
+export async function mintAccessToken(
+  authorization: Authorization,
+  target: Target,
+  now: Date,
+  server: AuthorizationServer,
+): Promise<MintedAccessToken> {
+  const { client, grantId } = authorization;
+  const { lifetimes, signingAlgs } = server.profile;
+  const lifetime = client.accessTokenLifetime ?? target.resource?.accessTokenLifetime ?? lifetimes.accessToken;
+  const end = now.getTime() + Math.min(lifetime, lifetimes.accessTokenMost) * 1000;
+  const expiresAt = new Date(Math.min(end, authorization.expiresAt?.getTime() ?? end));
+  // Without an API of its own the token is for us (userinfo), and we look it up anyway.
+  if (target.resource?.accessTokenFormat !== 'jwt') {
+    const { value, id, hash } = mintCredential('access_token', now, server.context.random);
+    const { scope, audience } = target;
+    return {
+      value,
+      expiresAt,
+      record: { id, hash, grantId, clientId: client.id, scope, audience, issuedAt: now, expiresAt },
+    };
+  }
+  const alg = target.resource.signingAlg ?? signingAlgs[0];
+  if (alg === undefined) throw new Error('the profile names no signing algorithm');
+  const { authentication } = authorization;
+  const value = await signJwt(await server.keyring.signing(alg), TYP, {
+    iss: server.issuer,
+    // RFC 9068 §2.2: where no user is involved the client is the subject; client ids never look like users' (client.ts).
+    sub: authorization.user?.id ?? client.id,
+    aud: target.audience.length === 1 ? target.audience[0] : target.audience,
+    client_id: client.id,
+    scope: target.scope.join(' '),
+    iat: seconds(now),
+    exp: seconds(expiresAt),
+    jti: mintId(now, server.context.random),
+    ...(grantId !== undefined && { grant_id: grantId }),
+    ...(authentication && {
+      auth_time: seconds(authentication.time),
+      acr: authentication.acr,
+      amr: authentication.amr,
+    }),
+  });
+  return { value, expiresAt, record: undefined };
+}
+
+/**
+ * Reads an access token that was presented to us and asks whether it stands, in one statement.
+ * @returns `undefined` for unknown, expired, revoked, malformed and foreign tokens alike
+ */
+export async function readAccessToken(
+  token: string,
+  now: Date,
+  server: AuthorizationServer,
+): Promise<StandingToken | undefined> {
+  const credential = parseCredential('access_token', token);
+  if (credential) return server.ledger.findAccessToken(credential, now);
+  const claims = await verifySignedToken(token, now, server);
+  if (!claims) return undefined;
+  const confirmed = await server.ledger.confirm(claims, now);
+  return confirmed && { ...claims, user: confirmed.user };
+}
+
+/** Checks signature, type, issuer and expiry of one of our JWT access tokens; does not ask whether it was revoked. */
+export async function verifySignedToken(
+  token: string,
+  now: Date,
+  server: AuthorizationServer,
+): Promise<(SignedToken & StandingToken) | undefined> {
+  const findKey = await server.keyring.verifying();
+  const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  if (!claims) return undefined;
+  // We signed it, so its claims have the types we gave them.
+  const { jti, client_id, scope, aud, iat, exp, grant_id, auth_time, acr, amr } = claims as {
+    jti: string;
+    client_id: string;
+    scope: string;
+    aud: string | string[];
+    iat: number;
+    exp: number;
+    grant_id?: string;
+    auth_time?: number;
+    acr?: string;
+    amr?: string[];
+  };
+  return {
+    kind: 'access_token',
+    jti,
+    clientId: client_id,
+    grantId: grant_id,
+    scope: scope === '' ? [] : scope.split(' '),
+    audience: typeof aud === 'string' ? [aud] : aud,
+    issuedAt: new Date(iat * 1000),
+    expiresAt: new Date(exp * 1000),
+    user: undefined,
+    authentication:
+      auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
+  };
+}
+
+/** NumericDate (RFC 7519 §2). */
+export function seconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
+}

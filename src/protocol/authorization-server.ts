@@ -1,0 +1,29 @@
+/**
+ * The authorization server as the kernel sees it: its name, its rules, its registries and the stores that several rooms
+ * share. Put together once by src/server.ts and handed to every endpoint.
+ */
+import type { Catalogue } from './catalogue.ts';
+import type { Context } from './context.ts';
+import type { Registries } from './feature.ts';
+import type { PendingAuthorizations } from './interaction.ts';
+import type { Keyring } from './keys.ts';
+import type { Ledger } from './ledger.ts';
+import type { Profile } from './profile.ts';
+import type { Sessions } from './session.ts';
+
+export interface AuthorizationServer {
+  /** Identifies us in every token and answer; compared as a string (RFC 8414 §2). */
+  readonly issuer: string;
+  /** What people call us on pages. */
+  readonly brandName: string;
+  readonly profile: Profile;
+  readonly context: Context;
+  readonly registries: Registries;
+  readonly catalogue: Catalogue;
+  readonly keyring: Keyring;
+  readonly ledger: Ledger;
+  readonly sessions: Sessions;
+  readonly pendingAuthorizations: PendingAuthorizations;
+  /** Shared by all nodes; keys the CSRF tokens. */
+  readonly csrfKey: Buffer;
+}

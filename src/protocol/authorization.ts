@@ -1,0 +1,32 @@
+/**
+ * An authorization: who may have what, through which client, since when. What a grant type verifies and what tokens are
+ * minted from. In the store its root is the *grant*: one row for one authorization, named by every code, refresh token
+ * and access token that comes from it, so that one revoked row ends them all.
+ */
+import type { User } from './claims.ts';
+import type { Client } from './client.ts';
+
+/** How and when the user proved who they are; later tokens repeat it and never raise it (RFC 9068 §2.2.1). */
+export interface Authentication {
+  readonly time: Date;
+  readonly acr: string;
+  /** RFC 8176. */
+  readonly amr: readonly string[];
+}
+
+export interface Authorization {
+  /** Absent where a client acts for itself: nothing outlives its access token. */
+  readonly grantId: string | undefined;
+  readonly client: Client;
+  /** Absent where a client acts for itself. */
+  readonly user: User | undefined;
+  readonly authentication: Authentication | undefined;
+  /** Everything that was granted; a token may carry less. */
+  readonly scope: readonly string[];
+  /** Resources asked for at the authorization endpoint; none means: those the scopes name. */
+  readonly resources: readonly string[];
+  /** Copied into the ID token of the authorization code (OpenID Connect Core §2). */
+  readonly nonce: string | undefined;
+  /** Nothing that comes from it lives longer. */
+  readonly expiresAt: Date | undefined;
+}

@@ -1,0 +1,54 @@
+/**
+ * Client authentication: RFC 6749 §2.3, OAuth 2.1 §2.4, §3.2.1. One shared step before every endpoint that clients call,
+ * so no endpoint can forget it.
+ *
+ * Exactly one method in a request; it must be the one the client is registered with. Unknown client, wrong method and
+ * wrong proof get one answer after the same work.
+ */
+import type { AuthorizationServer } from './authorization-server.ts';
+import { type Client, findClient } from './client.ts';
+import { OAuthError } from './errors.ts';
+import type { ClaimedClient, ClientAuthenticationMethod } from './feature.ts';
+import type { EndpointRequest } from './message.ts';
+
+/**
+ * The client that makes a request, authenticated.
+ * @throws OAuthError `invalid_request` for two methods at once, `invalid_client` for everything else
+ */
+export async function authenticateClient(request: EndpointRequest, server: AuthorizationServer): Promise<Client> {
+  if (request.authorization.length > 1) throw new OAuthError('invalid_request', 'More than one Authorization header.');
+  const used: { method: ClientAuthenticationMethod; claim: ClaimedClient }[] = [];
+  for (const method of server.registries.clientAuthenticationMethods.values()) {
+    const claim = method.claims(request);
+    if (claim) used.push({ method, claim });
+  }
+  const [only, ...others] = used;
+  if (others.length > 0) throw new OAuthError('invalid_request', 'More than one client authentication method.');
+  if (!only) throw refused(request, server);
+  const { method, claim } = only;
+  request.trace.clientId = claim.clientId;
+  const named = request.parameters.get('client_id');
+  const client = await findClient(server.catalogue, claim.clientId);
+  const eligible = client?.authenticationMethod === method.name ? client : undefined;
+  const proven = await claim.prove(eligible, request.now);
+  if (!eligible || !proven || (named !== undefined && named !== eligible.id)) throw refused(request, server);
+  return eligible;
+}
+
+/** The client a request claims to come from, unproven; for the log and for CORS. */
+export function claimedClientId(request: EndpointRequest, server: AuthorizationServer): string | undefined {
+  for (const method of server.registries.clientAuthenticationMethods.values()) {
+    const claim = method.claims(request);
+    if (claim) return claim.clientId;
+  }
+  return undefined;
+}
+
+function refused(request: EndpointRequest, server: AuthorizationServer): OAuthError {
+  // RFC 6749 §5.2 demands the challenge for a client that used the header. Browser code did not, and there it would
+  // only open the browser's own password box.
+  const challenge = request.authorization.length > 0 || request.origin === undefined;
+  return new OAuthError('invalid_client', 'Client authentication failed.', {
+    headers: challenge ? { 'www-authenticate': `Basic realm="${server.issuer}", charset="UTF-8"` } : {},
+  });
+}

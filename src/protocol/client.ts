@@ -1,0 +1,242 @@
+/**
+ * Clients: RFC 7591 §2 metadata plus our extensions, checked once when it is registered and trusted from then on.
+ *
+ * The wire form (snake_case, as registered) is kept whole in {@link Client.metadata}; a room reads its own fields from
+ * there through the slice it registers. Everything several rooms need has a name of its own here.
+ */
+import { z } from 'zod';
+import type { Catalogue } from './catalogue.ts';
+import { OAuthError } from './errors.ts';
+import { signingAlgs } from './jose.ts';
+import type { Profile } from './profile.ts';
+import { checkRedirectUri, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
+import { isScopeToken, parseScope } from './scope.ts';
+import { isUuid } from './secrets.ts';
+
+export interface ClientSecret {
+  /** SHA-256 of the whole secret. */
+  readonly hash: Buffer;
+  readonly expiresAt: Date | null;
+}
+
+export interface Client {
+  readonly id: string;
+  readonly name: string;
+  readonly authenticationMethod: string;
+  readonly applicationType: 'web' | 'native';
+  readonly grantTypes: readonly string[];
+  readonly responseTypes: readonly string[];
+  readonly redirectUris: readonly string[];
+  /** Scopes it may ask for, and what it gets when it names none. */
+  readonly scope: readonly string[];
+  /** Origins of browser code that may read our answers (CORS). */
+  readonly origins: ReadonlySet<string>;
+  /** Seconds; `undefined` takes the resource's or the profile's. */
+  readonly accessTokenLifetime: number | undefined;
+  /** First-party: the person is not asked. */
+  readonly skipConsent: boolean;
+  /** Our own copy of its logo. */
+  readonly logoUrl: string | undefined;
+  readonly secrets: readonly ClientSecret[];
+  readonly disabled: boolean;
+  readonly metadata: ClientMetadata;
+}
+
+export type ClientMetadata = Readonly<Record<string, unknown>>;
+
+/** A client that cannot keep a secret (OAuth 2.1 §2.1). */
+export function isPublic(client: Client): boolean {
+  return client.authenticationMethod === 'none';
+}
+
+const text = z.string().min(1).max(200);
+const webUri = z.string().max(2000).refine(isWebUri, 'must be an https URI (http on loopback)');
+const seconds = z.number().int().positive();
+
+/** Scopes every OpenID client may ask for when its registration names none; those of APIs must be registered. */
+const DEFAULT_SCOPE = 'openid profile email address phone offline_access';
+
+/** The fields the kernel itself reads. Rooms add theirs (`Feature.clientMetadata`). */
+export const coreClientMetadata = {
+  client_id: z
+    .string()
+    .regex(/^[\x21-\x7E]{1,100}$/, 'must be 1 to 100 printable ASCII characters')
+    .optional(),
+  client_name: text.optional(),
+  client_uri: webUri.optional(),
+  logo_uri: webUri.optional(),
+  policy_uri: webUri.optional(),
+  tos_uri: webUri.optional(),
+  contacts: z.array(text).max(10).optional(),
+  redirect_uris: z.array(z.string().max(2000)).max(50).default([]),
+  token_endpoint_auth_method: z.string().default('client_secret_basic'),
+  grant_types: z.array(z.string()).max(20).default(['authorization_code']),
+  response_types: z.array(z.string()).max(10).optional(),
+  application_type: z.enum(['web', 'native']).default('web'),
+  scope: z.string().max(5000).optional(),
+  software_id: text.optional(),
+  software_version: text.optional(),
+  skip_consent: z.boolean().optional(),
+  id_token_signed_response_alg: z.enum(signingAlgs).optional(),
+  access_token_lifetime: seconds.optional(),
+  allowed_origins: z.array(z.string().max(500)).max(50).optional(),
+} as const;
+
+export interface RegistrationRules {
+  readonly profile: Profile;
+  /** Keys of the registries this server was assembled with. */
+  readonly grantTypes: ReadonlySet<string>;
+  readonly responseTypes: ReadonlySet<string>;
+  readonly clientAuthenticationMethods: ReadonlySet<string>;
+  /** All rooms' slices, merged over {@link coreClientMetadata}. */
+  readonly metadata: z.ZodObject;
+}
+
+/**
+ * Checks client metadata as RFC 7591 §2 and the profile demand and fills in the defaults.
+ *
+ * @returns the metadata to store, and the names of fields nobody here knows (ignored, RFC 7591 §2)
+ * @throws OAuthError `invalid_client_metadata` or `invalid_redirect_uri`, naming the field
+ */
+export function checkClientMetadata(
+  input: unknown,
+  rules: RegistrationRules,
+): { metadata: ClientMetadata; ignored: string[] } {
+  const parsed = rules.metadata.safeParse(input);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw refuse(issue?.path.join('.') || 'client metadata', issue?.message ?? 'is malformed');
+  }
+  const metadata = parsed.data as z.infer<z.ZodObject<typeof coreClientMetadata>>;
+  if (metadata.client_id !== undefined) checkClientId(metadata.client_id);
+
+  const method = metadata.token_endpoint_auth_method;
+  if (!rules.clientAuthenticationMethods.has(method)) throw refuse('token_endpoint_auth_method', 'is not offered here');
+  for (const type of metadata.grant_types) {
+    if (!rules.grantTypes.has(type)) throw refuse('grant_types', `${printable(type)} is not offered here`);
+  }
+  const usesCode = metadata.grant_types.includes('authorization_code');
+  const responseTypes = metadata.response_types ?? (usesCode ? ['code'] : []);
+  for (const type of responseTypes) {
+    if (!rules.responseTypes.has(type)) throw refuse('response_types', `${printable(type)} is not offered here`);
+  }
+  // RFC 7591 §2.1: the two lists say the same thing.
+  if (usesCode !== responseTypes.includes('code')) throw refuse('response_types', 'does not agree with grant_types');
+  if (usesCode && metadata.redirect_uris.length === 0)
+    throw refuse('redirect_uris', 'is required with grant_types authorization_code');
+  if (method === 'none' && metadata.grant_types.includes('client_credentials')) {
+    throw refuse('grant_types', 'client_credentials needs a client that authenticates (RFC 6749 §4.4)');
+  }
+  for (const uri of metadata.redirect_uris) checkRedirectUri(uri, metadata.application_type);
+  if (metadata.skip_consent && method === 'none' && metadata.redirect_uris.some(isClaimable)) {
+    throw refuse(
+      'skip_consent',
+      'is not for public clients with loopback or private-use redirect URIs (RFC 8252 section 8.6)',
+    );
+  }
+  if (metadata.scope !== undefined) {
+    const bad = metadata.scope.split(' ').find((token) => token !== '' && !isScopeToken(token));
+    if (bad !== undefined) throw refuse('scope', 'has characters outside RFC 6749 §3.3');
+  }
+  if ((metadata.access_token_lifetime ?? 0) > rules.profile.lifetimes.accessTokenMost) {
+    throw refuse('access_token_lifetime', `is ${rules.profile.lifetimes.accessTokenMost} seconds at most`);
+  }
+  for (const origin of metadata.allowed_origins ?? []) {
+    const url = parseUrl(origin);
+    if (url?.origin !== origin || !isWebUri(origin))
+      throw refuse('allowed_origins', 'must hold origins, like https://app.example');
+  }
+  const known = rules.metadata.shape;
+  return {
+    metadata: {
+      ...parsed.data,
+      response_types: responseTypes,
+      scope: metadata.scope ?? (usesCode ? DEFAULT_SCOPE : ''),
+    },
+    ignored: Object.keys(input as object).filter((name) => !Object.hasOwn(known, name)),
+  };
+}
+
+/** FAPI 2.0 SP §6.7, RFC 9700 §4.15: a client must never be taken for a user, nor for a metadata document's URL. */
+function checkClientId(id: string): void {
+  if (isUuid(id.toLowerCase())) throw refuse('client_id', 'looks like the id of a user');
+  if (/^[a-z][a-z0-9+.-]*:/i.test(id)) throw refuse('client_id', 'looks like a URL');
+}
+
+function refuse(field: string, why: string): OAuthError {
+  return new OAuthError('invalid_client_metadata', `${field}: ${why}`);
+}
+
+function printable(value: string): string {
+  return value.replace(/[^\x20-\x7E]|["\\]/g, '?').slice(0, 60);
+}
+
+function isWebUri(value: string): boolean {
+  const url = parseUrl(value);
+  if (url === undefined || url.username !== '' || url.password !== '') return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url));
+}
+
+/** The row as it is stored. */
+export interface ClientRecord {
+  readonly id: string;
+  /** Where our copy of its logo is served. */
+  readonly logoUrl: string | undefined;
+  readonly metadata: ClientMetadata;
+  readonly secrets: readonly ClientSecret[];
+  readonly disabled: boolean;
+}
+
+/** From the stored record, checked when it was registered, to the client the protocol works with. */
+export function toClient(record: ClientRecord): Client {
+  const metadata = z.object(coreClientMetadata).parse(record.metadata);
+  const redirectOrigins = metadata.redirect_uris
+    .map((uri) => new URL(uri).origin)
+    .filter((origin) => origin !== 'null');
+  return {
+    id: record.id,
+    name: metadata.client_name ?? record.id,
+    authenticationMethod: metadata.token_endpoint_auth_method,
+    applicationType: metadata.application_type,
+    grantTypes: metadata.grant_types,
+    responseTypes: metadata.response_types ?? [],
+    redirectUris: metadata.redirect_uris,
+    scope: parseScope(metadata.scope ?? ''),
+    origins: new Set([...redirectOrigins, ...(metadata.allowed_origins ?? [])]),
+    accessTokenLifetime: metadata.access_token_lifetime,
+    skipConsent: metadata.skip_consent ?? false,
+    logoUrl: record.logoUrl,
+    secrets: record.secrets,
+    disabled: record.disabled,
+    metadata: record.metadata,
+  };
+}
+
+/**
+ * A room's own view on client metadata: the zod shape it registers, and a reader that parses each client once.
+ */
+export function clientMetadataSlice<Shape extends z.ZodRawShape>(shape: Shape) {
+  const schema = z.object(shape);
+  const memo = new WeakMap<Client, z.infer<typeof schema>>();
+  return {
+    shape,
+    of(client: Client): z.infer<typeof schema> {
+      let slice = memo.get(client);
+      if (!slice) {
+        slice = schema.parse(client.metadata);
+        memo.set(client, slice);
+      }
+      return slice;
+    },
+  };
+}
+
+/**
+ * Finds an enabled client.
+ * @returns `undefined` for unknown and disabled ones alike
+ */
+export async function findClient(catalogue: Catalogue, id: string | undefined): Promise<Client | undefined> {
+  if (id === undefined || id.length > 512) return undefined;
+  const client = await catalogue.client(id);
+  return client === undefined || client.disabled ? undefined : client;
+}

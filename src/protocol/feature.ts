@@ -1,0 +1,227 @@
+/**
+ * The contract between the house and its rooms. A feature is a manifest: what it adds to OAuth's own registries. No
+ * hooks, no events, no priorities: the order is that of src/features.ts, and two features that claim one key fail at
+ * start.
+ */
+import { z } from 'zod';
+import type { Authorization } from './authorization.ts';
+import type { AuthorizationRequest } from './authorization-request.ts';
+import type { AuthorizationServer } from './authorization-server.ts';
+import { type Client, coreClientMetadata, type RegistrationRules } from './client.ts';
+import type { AccessTokenRecord, RefreshTokenRecord, StandingToken } from './ledger.ts';
+import type { BrowserRequest, BrowserResponse, EndpointRequest, EndpointResponse } from './message.ts';
+import type { Profile } from './profile.ts';
+import type { ReturnAddress } from './redirect-uri.ts';
+import type { SignIn } from './session.ts';
+
+export interface Feature {
+  /** Its folder, its line in src/features.ts, its test. */
+  readonly name: string;
+  readonly grantTypes?: readonly GrantType[];
+  readonly responseTypes?: readonly ResponseType[];
+  readonly responseModes?: readonly ResponseMode[];
+  readonly clientAuthenticationMethods?: readonly ClientAuthenticationMethod[];
+  readonly endpoints?: readonly Endpoint[];
+  /** Client metadata it reads, as a zod shape (see `clientMetadataSlice`). */
+  readonly clientMetadata?: z.ZodRawShape;
+  /** Server metadata that does not follow from the registries (RFC 8414 §2). */
+  readonly serverMetadata?: (server: AuthorizationServer) => Record<string, unknown>;
+  /** Work that repeats by itself, on every node; each run must bear a second node doing the same. */
+  readonly jobs?: readonly Job[];
+}
+
+/** A grant is two verbs: verify (reads only) and spend (the one atomic statement). RFC 6749 §4. */
+export interface GrantType {
+  readonly name: string;
+  /** @throws OAuthError when the grant is not good; nothing has been changed then */
+  verify(request: TokenRequest, server: AuthorizationServer): Promise<VerifiedGrant>;
+}
+
+export interface TokenRequest extends EndpointRequest {
+  readonly client: Client;
+}
+
+export interface VerifiedGrant {
+  readonly authorization: Authorization;
+  /** Whether spending it gives a refresh token that does not exist yet. */
+  readonly newRefreshToken: boolean;
+  /**
+   * Uses the grant up and records what was minted, all or nothing.
+   * @returns the refresh token the client shall hold from now on, if that is not the newly minted one
+   * @throws OAuthError when somebody else was faster
+   */
+  spend(minted: Minted): Promise<{ refreshToken?: string | undefined }>;
+}
+
+/** What was made and must be stored by `spend`. */
+export interface Minted {
+  readonly accessToken: AccessTokenRecord | undefined;
+  readonly refreshToken: (RefreshTokenRecord & { readonly value: string }) | undefined;
+}
+
+/** RFC 6749 §3.1.1. */
+export interface ResponseType {
+  readonly name: string;
+  /** Makes the response's own parameters from an approved request (and what they stand for in the store). */
+  respond(approved: ApprovedRequest, server: AuthorizationServer): Promise<Record<string, string>>;
+}
+
+export interface ApprovedRequest {
+  readonly request: AuthorizationRequest;
+  readonly address: ReturnAddress;
+  readonly signIn: SignIn;
+  /** The pending authorization this completes, if there was one. */
+  readonly pendingId: string | undefined;
+  readonly now: Date;
+}
+
+/** OAuth 2.0 Multiple Response Types §2.1: how the response's parameters travel. */
+export interface ResponseMode {
+  readonly name: string;
+  send(address: ReturnAddress, parameters: Readonly<Record<string, string>>): BrowserResponse;
+}
+
+/** RFC 6749 §2.3. Methods are asked in order whether the request uses them; exactly one must say yes. */
+export interface ClientAuthenticationMethod {
+  readonly name: string;
+  /** The client the request claims to be by this method, or `undefined` when the method is not used. */
+  claims(request: EndpointRequest): ClaimedClient | undefined;
+}
+
+export interface ClaimedClient {
+  readonly clientId: string;
+  /** Whether the claim is proven. Called also for unknown clients (with `undefined`), and then does the same work. */
+  prove(client: Client | undefined, now: Date): Promise<boolean>;
+}
+
+interface EndpointBase {
+  readonly path: string;
+  readonly aliases?: readonly string[];
+  /** Its name in the server metadata, e.g. `token_endpoint`. */
+  readonly metadata?: string;
+}
+
+/** Called by clients, who authenticate (RFC 6749 §2.3). POST, form in, JSON out, never cached. */
+export interface ClientEndpoint extends EndpointBase {
+  readonly caller: 'client';
+  /** Whether browser code of the client's own origins may call it. */
+  readonly cors: boolean;
+  /** Whether clients without credentials may call it. */
+  readonly publicClients: boolean;
+  handle(request: TokenRequest, server: AuthorizationServer): Promise<EndpointResponse>;
+}
+
+/** Called with an access token addressed to us (RFC 6750). */
+export interface BearerEndpoint extends EndpointBase {
+  readonly caller: 'bearer';
+  readonly scope: string;
+  handle(request: EndpointRequest, token: StandingToken, server: AuthorizationServer): Promise<EndpointResponse>;
+}
+
+type BrowserVerb = (request: BrowserRequest, server: AuthorizationServer) => Promise<BrowserResponse>;
+
+/** Visited by a person. A form sent here is checked for its origin; `checkForm` checks its token. */
+export interface BrowserEndpoint extends EndpointBase {
+  readonly caller: 'browser';
+  readonly get?: BrowserVerb;
+  readonly post?: BrowserVerb;
+  /** Forms of other origins may be sent here (the authorization endpoint only). */
+  readonly crossOrigin?: boolean;
+}
+
+/** Public facts: GET, cacheable, for everybody and every origin. */
+export interface PublicEndpoint extends EndpointBase {
+  readonly caller: 'public';
+  /** Seconds. */
+  readonly maxAge: number;
+  document(server: AuthorizationServer): Promise<unknown>;
+}
+
+export type Endpoint = ClientEndpoint | BearerEndpoint | BrowserEndpoint | PublicEndpoint;
+
+export interface Job {
+  readonly name: string;
+  /** Seconds between runs. */
+  readonly every: number;
+  /** Whether it must have run once before the server is ready. */
+  readonly atStart?: boolean;
+  run(now: Date): Promise<void>;
+}
+
+export interface Registries {
+  readonly features: readonly Feature[];
+  readonly grantTypes: ReadonlyMap<string, GrantType>;
+  readonly responseTypes: ReadonlyMap<string, ResponseType>;
+  readonly responseModes: ReadonlyMap<string, ResponseMode>;
+  readonly clientAuthenticationMethods: ReadonlyMap<string, ClientAuthenticationMethod>;
+  readonly endpoints: readonly Endpoint[];
+  readonly clientMetadata: z.ZodObject;
+}
+
+/**
+ * Fills the registries from the features, leaving out what the profile omits.
+ * @throws Error when two features claim the same key
+ */
+export function assemble(features: readonly Feature[], profile: Profile): Registries {
+  const endpoints = features.flatMap((feature) => feature.endpoints ?? []);
+  keyed(
+    'endpoint',
+    endpoints.flatMap(({ path, aliases = [] }) => [path, ...aliases].map((name) => ({ name }))),
+  );
+  const slices = features.flatMap(({ clientMetadata = {} }) =>
+    Object.entries(clientMetadata).map(([name, type]) => ({ name, type })),
+  );
+  const metadata = keyed('client metadata', [
+    ...Object.entries(coreClientMetadata).map(([name, type]) => ({ name, type })),
+    ...slices,
+  ]);
+  const offered = <T extends { name: string }>(items: T[], names: readonly string[]) =>
+    items.filter((item) => names.includes(item.name));
+  return {
+    features,
+    grantTypes: keyed(
+      'grant type',
+      offered(
+        features.flatMap((feature) => feature.grantTypes ?? []),
+        profile.grantTypes,
+      ),
+    ),
+    responseTypes: keyed(
+      'response type',
+      features.flatMap((feature) => feature.responseTypes ?? []),
+    ),
+    responseModes: keyed(
+      'response mode',
+      features.flatMap((feature) => feature.responseModes ?? []),
+    ),
+    clientAuthenticationMethods: keyed(
+      'client authentication method',
+      offered(
+        features.flatMap((feature) => feature.clientAuthenticationMethods ?? []),
+        profile.clientAuthenticationMethods,
+      ),
+    ),
+    endpoints,
+    clientMetadata: z.object(Object.fromEntries([...metadata].map(([name, { type }]) => [name, type]))),
+  };
+}
+
+function keyed<T extends { name: string }>(registry: string, items: readonly T[]): Map<string, T> {
+  const map = new Map<string, T>();
+  for (const item of items) {
+    if (map.has(item.name)) throw new Error(`Two features claim the ${registry} ${item.name}.`);
+    map.set(item.name, item);
+  }
+  return map;
+}
+
+/** What a client may register here (`checkClientMetadata`). */
+export function registrationRules(registries: Registries, profile: Profile): RegistrationRules {
+  return {
+    profile,
+    grantTypes: new Set(registries.grantTypes.keys()),
+    responseTypes: new Set(registries.responseTypes.keys()),
+    clientAuthenticationMethods: new Set(registries.clientAuthenticationMethods.keys()),
+    metadata: registries.clientMetadata,
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * Resources: the APIs tokens are for (RFC 8707), their scopes in words, and which form of token each wants.
+ *
+ * A scope name belongs to one resource only, so a scope alone tells which API is meant; the names of OpenID Connect
+ * Core §5.4 belong to the issuer itself (its userinfo endpoint).
+ */
+import { z } from 'zod';
+import { OAuthError } from './errors.ts';
+import { type SigningAlg, signingAlgs } from './jose.ts';
+import type { AccessGroup } from './page.ts';
+import { isLoopback, parseUrl } from './redirect-uri.ts';
+import { isScopeToken } from './scope.ts';
+
+export interface Resource {
+  /** Its resource indicator: what `aud` says. */
+  readonly resource: string;
+  readonly name: string;
+  /** Scope → what it allows, in words for the consent page. */
+  readonly scopes: Readonly<Record<string, string>>;
+  readonly accessTokenFormat: 'jwt' | 'opaque';
+  readonly signingAlg: SigningAlg | undefined;
+  /** Seconds; `undefined` takes the profile's. */
+  readonly accessTokenLifetime: number | undefined;
+  /** Clients that are this API: they may introspect tokens addressed to it. */
+  readonly introspectionClients: readonly string[];
+}
+
+/** OpenID Connect Core §5.4, §11: scopes of the issuer, with their words. */
+export const OPENID_SCOPES: Readonly<Record<string, string>> = {
+  openid: 'Know who you are',
+  profile: 'See your profile: your name, picture, birth date and the like',
+  email: 'See your e-mail address',
+  address: 'See your postal address',
+  phone: 'See your phone number',
+  offline_access: 'Keep this access when you are signed out',
+};
+
+export const resourceMetadata = z.strictObject({
+  resource: z
+    .string()
+    .max(1000)
+    .refine(isResourceIndicator, 'must be an absolute https URI without fragment (http on loopback)'),
+  name: z.string().min(1).max(200),
+  scopes: z
+    .record(z.string(), z.string().min(1).max(300))
+    .refine((scopes) => Object.keys(scopes).every(isScopeToken), 'a scope name has characters outside RFC 6749 §3.3')
+    .refine(
+      (scopes) => !Object.keys(scopes).some((name) => Object.hasOwn(OPENID_SCOPES, name)),
+      'a scope name belongs to OpenID Connect',
+    ),
+  access_token_format: z.enum(['jwt', 'opaque']).default('jwt'),
+  signing_alg: z.enum(signingAlgs).optional(),
+  access_token_lifetime: z.number().int().min(10).max(3600).optional(),
+  introspection_clients: z.array(z.string().min(1).max(100)).max(50).default([]),
+});
+
+export type ResourceMetadata = z.infer<typeof resourceMetadata>;
+
+export function toResource(metadata: ResourceMetadata): Resource {
+  return {
+    resource: metadata.resource,
+    name: metadata.name,
+    scopes: metadata.scopes,
+    accessTokenFormat: metadata.access_token_format,
+    signingAlg: metadata.signing_alg,
+    accessTokenLifetime: metadata.access_token_lifetime,
+    introspectionClients: metadata.introspection_clients,
+  };
+}
+
+function isResourceIndicator(value: string): boolean {
+  const url = parseUrl(value);
+  if (!url || value.includes('#') || /[^\x21-\x7E]/.test(value)) return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url));
+}
+
+/** All resources of the deployment, by indicator and by scope. */
+export class Resources {
+  readonly all: readonly Resource[];
+  readonly #byIndicator: ReadonlyMap<string, Resource>;
+  readonly #byScope: ReadonlyMap<string, Resource>;
+
+  constructor(all: readonly Resource[]) {
+    this.all = all;
+    this.#byIndicator = new Map(all.map((resource) => [resource.resource, resource]));
+    this.#byScope = new Map(
+      all.flatMap((resource) => Object.keys(resource.scopes).map((scope) => [scope, resource] as const)),
+    );
+  }
+
+  /** The resource a `resource` parameter names; compared exactly. */
+  get(indicator: string): Resource | undefined {
+    return this.#byIndicator.get(indicator);
+  }
+
+  /** The API a scope belongs to; `undefined` for the issuer's own and for unknown ones. */
+  ofScope(scope: string): Resource | undefined {
+    return this.#byScope.get(scope);
+  }
+
+  isKnownScope(scope: string): boolean {
+    return Object.hasOwn(OPENID_SCOPES, scope) || this.#byScope.has(scope);
+  }
+
+  /**
+   * Checks the `resource` parameters of an authorization or token request (RFC 8707 §2).
+   * @throws OAuthError `invalid_target` when one is unknown, or is an API of which this client may ask nothing
+   */
+  require(indicators: readonly string[], mayAskFor: readonly string[]): Resource[] {
+    return [...new Set(indicators)].map((indicator) => {
+      const resource = this.get(indicator);
+      if (!resource || !mayAskFor.some((scope) => Object.hasOwn(resource.scopes, scope))) {
+        throw new OAuthError('invalid_target', 'A resource is unknown here or not open to this client.');
+      }
+      return resource;
+    });
+  }
+}
+
+/** What scopes mean, in words, grouped by the API they are about; the issuer's own first. For consent and account pages. */
+export function describeAccess(scope: readonly string[], resources: Resources, issuerName: string): AccessGroup[] {
+  const own = scope.flatMap((token) => (Object.hasOwn(OPENID_SCOPES, token) ? [OPENID_SCOPES[token] ?? token] : []));
+  const groups: AccessGroup[] = own.length > 0 ? [{ name: issuerName, descriptions: own }] : [];
+  for (const resource of resources.all) {
+    const descriptions = scope.flatMap((token) =>
+      Object.hasOwn(resource.scopes, token) ? [resource.scopes[token] ?? token] : [],
+    );
+    if (descriptions.length > 0)
+      groups.push({ name: resource.name, host: new URL(resource.resource).host, descriptions });
+  }
+  return groups;
+}

@@ -1,0 +1,95 @@
+/**
+ * The token endpoint (RFC 6749 §3.2, §5), in its order:
+ *
+ *  1. The client has authenticated (client-authentication.ts, before we are called).
+ *  2. The grant type is offered here and allowed to this client.
+ *  3. (Proof of possession: its confirmation methods will stand here.)
+ *  4. The grant is verified; nothing is written.
+ *  5. Scope and resource are narrowed, never widened.
+ *  6. The tokens are minted and signed; nothing is stored.
+ *  7. The grant is spent: one atomic statement that also stores what was minted.
+ *  8. The answer.
+ *
+ * All that can refuse comes before 7, and so does signing: neither a signer that fails nor a thief without the verifier
+ * can burn a code.
+ */
+import { mintAccessToken } from './access-token.ts';
+import type { AuthorizationServer } from './authorization-server.ts';
+import { OAuthError } from './errors.ts';
+import type { GrantType, Minted, TokenRequest, VerifiedGrant } from './feature.ts';
+import { mintIdToken } from './id-token.ts';
+import { isSigningAlg } from './jose.ts';
+import type { EndpointResponse } from './message.ts';
+import { mintCredential } from './secrets.ts';
+import { narrow, type Target } from './target.ts';
+
+export async function token(request: TokenRequest, server: AuthorizationServer): Promise<EndpointResponse> {
+  const { now, client, parameters } = request;
+  // 2
+  const grantType = resolveGrantType(request, server);
+  request.trace.grantType = grantType.name;
+  // 4
+  const grant = await grantType.verify(request, server);
+  const { authorization } = grant;
+  request.trace.grantId = authorization.grantId ?? '';
+  request.trace.userId = authorization.user?.id ?? '';
+  // 5
+  const target = narrow(authorization, parameters, await server.catalogue.resources(), server.issuer);
+  // 6
+  const accessToken = await mintAccessToken(authorization, target, now, server);
+  const idToken = await idTokenFor(grant, target, accessToken.value, request, server);
+  const refreshToken = grant.newRefreshToken ? mintRefreshToken(grant, now, server) : undefined;
+  // 7
+  const spent = await grant.spend({ accessToken: accessToken.record, refreshToken });
+  request.trace.event = 'token_issued';
+  // 8
+  const kept = spent.refreshToken ?? refreshToken?.value;
+  return {
+    status: 200,
+    body: {
+      access_token: accessToken.value,
+      token_type: 'Bearer',
+      expires_in: Math.max(1, Math.round((accessToken.expiresAt.getTime() - now.getTime()) / 1000)),
+      scope: target.scope.join(' '),
+      ...(kept !== undefined && client.grantTypes.includes('refresh_token') && { refresh_token: kept }),
+      ...(idToken !== undefined && { id_token: idToken }),
+    },
+  };
+}
+
+function resolveGrantType({ parameters, client }: TokenRequest, server: AuthorizationServer): GrantType {
+  const name = parameters.get('grant_type');
+  if (name === undefined) throw new OAuthError('invalid_request', 'grant_type is required.');
+  const grantType = server.registries.grantTypes.get(name);
+  if (!grantType) throw new OAuthError('unsupported_grant_type', 'This grant_type is not offered here.');
+  if (!client.grantTypes.includes(name)) {
+    throw new OAuthError('unauthorized_client', 'This client is not registered for this grant_type.');
+  }
+  return grantType;
+}
+
+function mintRefreshToken(
+  { authorization }: VerifiedGrant,
+  now: Date,
+  server: AuthorizationServer,
+): Minted['refreshToken'] {
+  const { value, id, hash } = mintCredential('refresh_token', now, server.context.random);
+  const idle = now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000;
+  const expiresAt = new Date(Math.min(idle, authorization.expiresAt?.getTime() ?? idle));
+  return { value, id, hash, scope: authorization.scope, issuedAt: now, expiresAt };
+}
+
+/** An ID token goes with every token that carries `openid` and stands for a person (Core §3.1.3.3, §12.2). */
+async function idTokenFor(
+  { authorization }: VerifiedGrant,
+  target: Target,
+  accessToken: string,
+  { client, now }: TokenRequest,
+  server: AuthorizationServer,
+): Promise<string | undefined> {
+  const { user } = authorization;
+  if (!user || !target.scope.includes('openid')) return undefined;
+  const registered = client.metadata.id_token_signed_response_alg;
+  const alg = isSigningAlg(registered) ? registered : server.profile.idTokenAlg;
+  return mintIdToken({ ...authorization, user }, accessToken, alg, now, server);
+}
