@@ -6,13 +6,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FastifyInstance } from 'fastify';
 import { type Logger, pino } from 'pino';
 import type { Config, Secrets } from './config.ts';
 import { buildKeyring, keyring } from './features/key-rotation/index.ts';
 import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { features as allFeatures, type FeatureLine } from './features.ts';
-import { createApp } from './http/app.ts';
+import { type App, createApp } from './http/app.ts';
 import { Metrics } from './http/observe.ts';
 import { serveMetrics, waitingRoom } from './http/side-doors.ts';
 import { startJobs } from './jobs.ts';
@@ -48,7 +47,7 @@ export interface StartOptions {
 }
 
 export interface RunningServer {
-  readonly app: FastifyInstance;
+  readonly app: App;
   /** Where it listens. */
   readonly address: string;
   readonly database: Database;

@@ -7,7 +7,7 @@ import fastifyCookie from '@fastify/cookie';
 import fastifyFormbody from '@fastify/formbody';
 import fastifyView from '@fastify/view';
 import { Eta } from 'eta';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Config } from '../config.ts';
 import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import { OAuthError } from '../protocol/errors.ts';
@@ -22,6 +22,9 @@ import { cookiesOf } from './cookies.ts';
 import { setCommonHeaders } from './headers.ts';
 import { type Metrics, type Observed, observe } from './observe.ts';
 import { publicEndpoints } from './public-endpoints.ts';
+
+/** The application, for whoever starts and stops it. */
+export type App = FastifyInstance;
 
 export interface AppOptions {
   readonly config: Config;
@@ -38,12 +41,12 @@ export interface AppOptions {
 const BROWSER_BODY_LIMIT = 64 * 1024;
 const CLIENT_BODY_LIMIT = 16 * 1024;
 
-export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+export async function createApp(options: AppOptions): Promise<App> {
   const { config, server, logger } = options;
   const hsts = server.issuer.startsWith('https:') && !isLoopback(new URL(server.issuer));
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => server.context.random(9).toString('base64url'),
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     bodyLimit: CLIENT_BODY_LIMIT,

@@ -30,11 +30,6 @@ export const PARTITIONED = {
 
 type Table = keyof typeof PARTITIONED;
 
-/** The longest time something in a table may be needed, in seconds: the configuration refuses longer lifetimes. */
-export function retention(table: Table): number {
-  return PARTITIONED[table].keep;
-}
-
 /** 'GATE' and 'PART': one number for the whole deployment. */
 const LOCK = 0x47415445_50415254n;
 

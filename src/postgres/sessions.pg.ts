@@ -47,6 +47,7 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
 
     async signIn(record: NewSignIn, now: Date): Promise<void> {
       const { session, previous, authentication } = record;
+      const samePerson = sql`i.user_id = ${record.userId}::uuid`;
       await sql`
         WITH ended AS (
           UPDATE sessions SET ended_at = ${now}
@@ -58,11 +59,11 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
         ), moved AS (
           UPDATE sign_ins i SET
             session_id = ${session.id},
-            auth_time = CASE WHEN same.person THEN ${now}::timestamptz ELSE i.auth_time END,
-            acr = CASE WHEN same.person THEN ${authentication.acr} ELSE i.acr END,
-            amr = CASE WHEN same.person THEN ${[...authentication.amr]}::text[] ELSE i.amr END,
-            expires_at = CASE WHEN same.person THEN ${record.expiresAt}::timestamptz ELSE i.expires_at END
-          FROM ended, users u, LATERAL (SELECT i.user_id = ${record.userId}::uuid AS person) same
+            auth_time = CASE WHEN ${samePerson} THEN ${now}::timestamptz ELSE i.auth_time END,
+            acr = CASE WHEN ${samePerson} THEN ${authentication.acr} ELSE i.acr END,
+            amr = CASE WHEN ${samePerson} THEN ${[...authentication.amr]}::text[] ELSE i.amr END,
+            expires_at = CASE WHEN ${samePerson} THEN ${record.expiresAt}::timestamptz ELSE i.expires_at END
+          FROM ended, users u
           WHERE i.session_id = ended.id AND i.ended_at IS NULL
             AND u.id = i.user_id AND u.epoch = i.user_epoch
             AND i.id > ${idFloor(new Date(now.getTime() - SAME_SIGN_IN))}

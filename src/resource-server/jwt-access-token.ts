@@ -16,7 +16,7 @@ import { requireSecureUrl } from './json-exchange.ts';
 import { AuthorizationServerUnavailable, InvalidToken } from './refusal.ts';
 
 /** Asymmetric ones only: with HS256 in the list, the issuer's public key would be a key to sign with. */
-const ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA', 'Ed25519', 'HS256'];
+const ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA', 'Ed25519'];
 
 /** RFC 9068 §2.2 */
 const REQUIRED = ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti'];

@@ -158,6 +158,7 @@ describe('protected resource metadata (RFC 9728)', () => {
     expect((await other.get(path)).json?.resource).toBe(resource);
     const challenge = (await other.get('/photos')).headers['www-authenticate'];
     expect(challenge).toBe(`Bearer realm="${resource}", resource_metadata="https://api.example${path}"`);
+    expect((await other.get(`${path.slice(0, -1)}-other`)).status).toBe(404);
     await other.close();
   });
 });

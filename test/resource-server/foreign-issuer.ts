@@ -121,6 +121,7 @@ export class ForeignIssuer {
     }
     if (path === '/moved') return void response.writeHead(307, { location: '/introspection' }).end();
     if (path === '/huge') return json(200, { active: true, filler: 'x'.repeat(100_000) });
+    if (path === '/torn') return json(500, { active: true, ...this.claims('https://photos.example') });
     if (path === '/mute') return json(200, {});
     json(404, {});
   }

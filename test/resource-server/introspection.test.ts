@@ -56,6 +56,11 @@ describe('refuses', () => {
     expect(answer.headers['www-authenticate']).toContain('error="invalid_token"');
   });
 
+  test('a token that is not active, whatever else is said of it', async () => {
+    vouch('gold', { active: false });
+    expect((await present('gold')).status).toBe(401);
+  });
+
   test('a token from the moment it was revoked: no answer is kept', async () => {
     vouch('gold');
     expect((await present('gold')).status).toBe(200);
@@ -140,6 +145,7 @@ describe('503 and never 401 when the authorization server gives no verdict', () 
     ['answers without end', '/huge'],
     ['does not say "active"', '/mute'],
     ['answers 404', '/nowhere'],
+    ['says yes with a status that says no', '/torn'],
   ])('it %s', async (_, path) => {
     issuer.metadata = { introspection_endpoint: `${issuer.issuer}${path}` };
     await expectUnavailable();

@@ -4,16 +4,16 @@ import { Client } from 'pg';
 import { inject } from 'vitest';
 
 /**
- * Creates an empty database.
+ * Creates a database: empty, or with the schema and signing keys of the run's template.
  *
  * @returns its connection string, and `drop`, which removes it whatever is still connected
  */
-export async function createDatabase(): Promise<{ url: string; drop(): Promise<void> }> {
+export async function createDatabase({ migrated = false } = {}): Promise<{ url: string; drop(): Promise<void> }> {
   const name = `test_${randomBytes(8).toString('hex')}`;
   const url = new URL(inject('databaseUrl'));
   url.pathname = `/${name}`;
   // template0: the default template of a server that was given to us may hold things.
-  await onServer(`CREATE DATABASE ${name} TEMPLATE template0`);
+  await onServer(`CREATE DATABASE ${name} TEMPLATE ${migrated ? inject('templateDatabase') : 'template0'}`);
   return { url: url.href, drop: () => onServer(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 

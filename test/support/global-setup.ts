@@ -10,11 +10,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { Command } from './embedded-commands.ts';
+import { makeTemplate } from './template.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
     /** `postgres://…`, with the right to create databases. */
     databaseUrl: string;
+    /** A database with the schema and signing keys, to copy. */
+    templateDatabase: string;
   }
 }
 
@@ -22,12 +25,15 @@ export default async function setup(project: TestProject): Promise<(() => Promis
   const given = process.env.DATABASE_URL;
   if (given !== undefined && given !== '') {
     project.provide('databaseUrl', given);
-    return undefined;
+    const template = await makeTemplate(given);
+    project.provide('templateDatabase', template.name);
+    return template.drop;
   }
   const folder = await mkdtemp(join(tmpdir(), 'gatehouse-test-'));
   const postgres = new Command(folder, { temporary: true });
   const { connectionString, error } = await postgres.told();
   if (connectionString === undefined) throw new Error(error);
   project.provide('databaseUrl', connectionString);
+  project.provide('templateDatabase', (await makeTemplate(connectionString)).name);
   return () => postgres.close();
 }
