@@ -4,6 +4,8 @@
  */
 const INSIDE = '^src/(protocol|features)/';
 const SQL = '\\.pg\\.ts$';
+/** A package, wherever it is installed. */
+const packages = (names) => `(^|node_modules/)(${names})(/|$)`;
 
 module.exports = {
   forbidden: [
@@ -20,7 +22,7 @@ module.exports = {
       comment:
         'The kernel and the rooms know no framework, database, logger or template engine. Take an interface and let src/features.ts hand the implementation in.',
       from: { path: INSIDE, pathNot: SQL },
-      to: { path: '^(node_modules/)?(fastify|@fastify/[^/]+|kysely|pg|pino|eta|commander)(/|$)' },
+      to: { path: packages('fastify|@fastify/[^/]+|kysely|pg|pino|eta|commander') },
     },
     {
       name: 'kernel-knows-no-room',
@@ -39,37 +41,43 @@ module.exports = {
     {
       name: 'sql-enters-by-composition',
       severity: 'error',
-      comment: 'Only what composes imports *.pg.ts: src/features.ts, src/server.ts, the operator verbs and commands, or a store test.',
-      from: { path: '^src/', pathNot: ['^src/(features|server)\\.ts$', '^src/(cli|operator)/', '^src/cli\\.ts$', SQL, '^src/postgres/'] },
+      comment:
+        'Only what composes imports *.pg.ts: src/features.ts, src/server.ts, the operator verbs and commands, or a store test.',
+      from: {
+        path: '^src/',
+        pathNot: ['^src/(features|server)\\.ts$', '^src/(cli|operator)/', '^src/cli\\.ts$', SQL, '^src/postgres/'],
+      },
       to: { path: SQL },
     },
     {
       name: 'sql-knows-its-room',
       severity: 'error',
-      comment: 'A *.pg.ts file implements the interface declared beside it: it sees its room, the kernel and src/postgres only.',
+      comment:
+        'A *.pg.ts file implements the interface declared beside it: it sees its room, the kernel and src/postgres only.',
       from: { path: `^src/features/([^/]+)/.*${SQL}` },
       to: { path: '^src/', pathNot: ['^src/protocol/', '^src/postgres/', '^src/features/$1/'] },
     },
     {
       name: 'one-door-for-jose',
       severity: 'error',
-      comment: 'Signing and verifying live in src/protocol/jose.ts (and in gatehouse/resource-server, which is used by others).',
+      comment:
+        'Signing and verifying live in src/protocol/jose.ts (and in gatehouse/resource-server, which is used by others).',
       from: { path: '^src/', pathNot: ['^src/protocol/jose\\.ts$', '^src/resource-server/'] },
-      to: { path: '^(node_modules/)?jose(/|$)' },
+      to: { path: packages('jose') },
     },
     {
       name: 'one-door-for-argon2',
       severity: 'error',
       comment: 'Passwords are hashed in src/protocol/secrets.ts, behind its bounded queue.',
       from: { path: '^src/', pathNot: '^src/protocol/secrets\\.ts$' },
-      to: { path: '^(node_modules/)?argon2(/|$)' },
+      to: { path: packages('argon2') },
     },
     {
       name: 'fastify-stays-at-the-edge',
       severity: 'error',
       comment: 'Only src/http knows Fastify (and src/resource-server, a Fastify plugin for APIs).',
       from: { path: '^src/', pathNot: ['^src/http/', '^src/resource-server/'] },
-      to: { path: '^(node_modules/)?(fastify|@fastify/[^/]+)(/|$)' },
+      to: { path: packages('fastify|@fastify/[^/]+') },
     },
     {
       name: 'resource-server-stands-alone',
@@ -97,6 +105,9 @@ module.exports = {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['gatehouse-source', 'import', 'require', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['gatehouse-source', 'import', 'require', 'node', 'default', 'types'],
+    },
   },
 };

@@ -52,6 +52,8 @@ export interface RunningServer {
   readonly address: string;
   readonly database: Database;
   readonly passwords: Passwords;
+  /** Names of what it was assembled from. */
+  readonly features: readonly string[];
   /** Stops taking requests, finishes those under way, writes what is gathered. */
   close(): Promise<void>;
 }
@@ -211,6 +213,7 @@ async function run(
     address,
     database,
     passwords,
+    features: registries.features.map(({ name }) => name),
     async close() {
       draining = true;
       await app.close();

@@ -33,12 +33,13 @@ class SignInNeeded extends Error {}
 const COOKIE = 'photos_session';
 
 export async function startWebApp(settings: WebAppSettings) {
-  const { origin, port, photosApi } = settings;
+  const { issuer, origin, port, photosApi } = settings;
   const gatehouse = await discoverGatehouse(settings);
   // ID tokens come straight from Gatehouse, so over https their signature could go unchecked (OpenID Connect Core
   // §3.1.3.7). It is checked all the same: it costs nothing, and the demo speaks http.
   client.enableNonRepudiationChecks(gatehouse);
-  const endSession = gatehouse.serverMetadata().end_session_endpoint;
+  // Where people sign out of Gatehouse itself: its metadata names the place once clients may send them there with a hint.
+  const endSession = gatehouse.serverMetadata().end_session_endpoint ?? `${issuer}/logout`;
 
   const sessions = new Sessions();
   const sessionOf = (request: FastifyRequest) => sessions.find(request.cookies[COOKIE]);
@@ -50,7 +51,7 @@ export async function startWebApp(settings: WebAppSettings) {
   await app.register(cookie);
   await app.register(formbody);
   // Signing out ends with a redirect to Gatehouse, and browsers hold form-action against redirects as well.
-  const formTargets = ["'self'", ...(endSession === undefined ? [] : [new URL(endSession).origin])].join(' ');
+  const formTargets = `'self' ${new URL(endSession).origin}`;
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers({
       'content-security-policy': `default-src 'none'; style-src 'self'; img-src 'self' data:; form-action ${formTargets}; base-uri 'none'; frame-ancestors 'none'`,
@@ -133,7 +134,7 @@ export async function startWebApp(settings: WebAppSettings) {
     // Whatever happens to the revocation (RFC 7009), people who sign out of here are out of here.
     if (refreshToken !== undefined) await client.tokenRevocation(gatehouse, refreshToken).catch(report);
     // The session at Gatehouse is another one, and ending it is asked there.
-    return reply.redirect(endSession ?? '/', 303);
+    return reply.redirect(endSession, 303);
   });
 
   async function fetchPhotos(account: Account): Promise<PhotoWithPicture[]> {

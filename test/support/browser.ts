@@ -87,7 +87,7 @@ export class TestBrowser {
 
 const ENTITIES: Record<string, string> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'" };
 
-function unescape(text: string): string {
+function decodeEntities(text: string): string {
   return text.replace(/&(?:amp|lt|gt|quot|#39);/g, (entity) => ENTITIES[entity] ?? entity);
 }
 
@@ -95,11 +95,11 @@ function unescape(text: string): string {
 export function formsOf(visit: Visit): PageForm[] {
   return [...visit.body.matchAll(/<form[^>]*action="([^"]*)"[^>]*>([\s\S]*?)<\/form>/g)].map(
     ([, action = '', inner = '']) => ({
-      action: unescape(action),
+      action: decodeEntities(action),
       fields: Object.fromEntries(
         [...inner.matchAll(/<input[^>]*>/g)].flatMap(([input]) => {
           const name = /name="([^"]*)"/.exec(input)?.[1];
-          return name === undefined ? [] : [[name, unescape(/value="([^"]*)"/.exec(input)?.[1] ?? '')]];
+          return name === undefined ? [] : [[name, decodeEntities(/value="([^"]*)"/.exec(input)?.[1] ?? '')]];
         }),
       ),
     }),
