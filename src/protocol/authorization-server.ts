@@ -14,8 +14,6 @@ import type { Sessions } from './session.ts';
 export interface AuthorizationServer {
   /** Identifies us in every token and answer; compared as a string (RFC 8414 §2). */
   readonly issuer: string;
-  /** What people call us on pages. */
-  readonly brandName: string;
   readonly profile: Profile;
   readonly context: Context;
   readonly registries: Registries;

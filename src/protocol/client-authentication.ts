@@ -6,16 +6,21 @@
  * wrong proof get one answer after the same work.
  */
 import type { AuthorizationServer } from './authorization-server.ts';
-import { type Client, findClient } from './client.ts';
+import { type Client, findClient, isPublic } from './client.ts';
 import { OAuthError } from './errors.ts';
 import type { ClaimedClient, ClientAuthenticationMethod } from './feature.ts';
 import type { EndpointRequest } from './message.ts';
 
 /**
  * The client that makes a request, authenticated.
+ * @param options.publicClients whether `client_id` alone is enough for a public client
  * @throws OAuthError `invalid_request` for two methods at once, `invalid_client` for everything else
  */
-export async function authenticateClient(request: EndpointRequest, server: AuthorizationServer): Promise<Client> {
+export async function authenticateClient(
+  request: EndpointRequest,
+  server: AuthorizationServer,
+  { publicClients }: { publicClients: boolean },
+): Promise<Client> {
   if (request.authorization.length > 1) throw new OAuthError('invalid_request', 'More than one Authorization header.');
   const used: { method: ClientAuthenticationMethod; claim: ClaimedClient }[] = [];
   for (const method of server.registries.clientAuthenticationMethods.values()) {
@@ -29,7 +34,9 @@ export async function authenticateClient(request: EndpointRequest, server: Autho
   request.trace.clientId = claim.clientId;
   const named = request.parameters.get('client_id');
   const client = await findClient(server.catalogue, claim.clientId);
-  const eligible = client?.authenticationMethod === method.name ? client : undefined;
+  // Where a public client proves nothing it counts as unknown, or the answer would tell that there is one.
+  const registered = client?.authenticationMethod === method.name && (publicClients || !isPublic(client));
+  const eligible = registered ? client : undefined;
   const proven = await claim.prove(eligible, request.now);
   if (!eligible || !proven || (named !== undefined && named !== eligible.id)) throw refused(request, server);
   return eligible;

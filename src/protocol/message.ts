@@ -140,6 +140,8 @@ export type BrowserResponse = (
   | { readonly kind: 'redirect'; readonly location: string }
 ) & {
   readonly cookies?: readonly CookieChange[];
+  /** Seconds, where trying again later makes sense (RFC 9110 §10.2.3). */
+  readonly retryAfter?: number;
   /** What went wrong inside, for the log. */
   readonly cause?: unknown;
 };

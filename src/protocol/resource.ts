@@ -118,9 +118,9 @@ export class Resources {
 }
 
 /** What scopes mean, in words, grouped by the API they are about; the issuer's own first. For consent and account pages. */
-export function describeAccess(scope: readonly string[], resources: Resources, issuerName: string): AccessGroup[] {
+export function describeAccess(scope: readonly string[], resources: Resources): AccessGroup[] {
   const own = scope.flatMap((token) => (Object.hasOwn(OPENID_SCOPES, token) ? [OPENID_SCOPES[token] ?? token] : []));
-  const groups: AccessGroup[] = own.length > 0 ? [{ name: issuerName, descriptions: own }] : [];
+  const groups: AccessGroup[] = own.length > 0 ? [{ name: 'Your profile', descriptions: own }] : [];
   for (const resource of resources.all) {
     const descriptions = scope.flatMap((token) =>
       Object.hasOwn(resource.scopes, token) ? [resource.scopes[token] ?? token] : [],

@@ -34,6 +34,8 @@ export interface NewSignIn {
   readonly previous: Credential | undefined;
   readonly signInId: string;
   readonly userId: string;
+  /** The user's when the password was looked up: one that was changed since signs nobody in. */
+  readonly userEpoch: number;
   readonly authentication: Authentication;
   /** The pending authorization this sign-in answers. */
   readonly pendingId: string | undefined;
@@ -43,8 +45,11 @@ export interface NewSignIn {
 export interface Sessions {
   /** The session behind a cookie, with each sign-in's consent for `clientId`. One statement. */
   find(credential: Credential, now: Date, clientId?: string): Promise<Session | undefined>;
-  /** Records a sign-in under a renewed session, and for its pending authorization. One statement. */
-  signIn(record: NewSignIn, now: Date): Promise<void>;
+  /**
+   * Records a sign-in under a renewed session, and for its pending authorization. One statement.
+   * @returns `gone` when the user was disabled or got a new password since it was looked up
+   */
+  signIn(record: NewSignIn, now: Date): Promise<'signed in' | 'gone'>;
   /** Ends a session and all its sign-ins. One statement. */
   end(credential: Credential, now: Date): Promise<void>;
 }

@@ -93,7 +93,7 @@ async function appsOf(user: User, access: Access, server: AuthorizationServer): 
       clientId,
       client: clientCard(client, client.redirectUris[0]),
       grantedAt: momentOf(grantedAt),
-      access: describeAccess(scope, resources, server.brandName),
+      access: describeAccess(scope, resources),
     });
   }
   return apps;

@@ -44,6 +44,8 @@ export function postgresCodes(database: Sql): Codes {
           JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
           LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${request.client.id}
           WHERE i.id = ${signIn.id} AND i.ended_at IS NULL AND i.expires_at > ${now}
+            -- Taken back since the step was decided, it must not come back to life under the new epoch.
+            AND (${request.client.skipConsent}::boolean OR (k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]))
             AND (${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered))
           RETURNING id, client_id
         )

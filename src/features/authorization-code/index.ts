@@ -39,7 +39,7 @@ export interface IssuedCode {
 export interface Codes {
   /**
    * Makes grant and code and answers the pending authorization, all or nothing. One statement.
-   * @returns `gone` when the pending authorization was answered before, or the user or sign-in ended meanwhile
+   * @returns `gone` when the pending authorization was answered before, or the user, sign-in or consent ended meanwhile
    */
   issue(code: NewCode, now: Date): Promise<'issued' | 'gone'>;
   find(code: Credential, now: Date): Promise<IssuedCode | undefined>;

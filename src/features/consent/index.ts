@@ -64,7 +64,7 @@ async function show(request: BrowserRequest, server: AuthorizationServer): Promi
       client: clientCard(client, address.redirectUri),
       person: { name: displayName(user), username: user.username, initial: initialOf(displayName(user)) },
       otherUrl: `/login?pending=${pending.id}`,
-      access: describeAccess(interaction.request.scope, await server.catalogue.resources(), server.brandName),
+      access: describeAccess(interaction.request.scope, await server.catalogue.resources()),
       returnsTo: { host: host === '' ? protocol : host, onThisDevice: isClaimable(address.redirectUri) },
     },
   };

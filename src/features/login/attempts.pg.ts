@@ -6,10 +6,12 @@ import { ATTEMPT_WINDOW, type Attempt, type AttemptKeys, type Attempts } from '.
 
 interface Row extends Omit<UserRow, 'id'> {
   id: string | null;
+  epoch: number;
   password_hash: string;
   source_failures: number;
   account_failures: number;
-  window_start: Date;
+  source_since: Date;
+  account_since: Date;
 }
 
 export function postgresAttempts(database: Sql): Attempts {
@@ -27,8 +29,9 @@ export function postgresAttempts(database: Sql): Attempts {
             window_start = CASE WHEN a.window_start <= ${over} THEN ${now}::timestamptz ELSE a.window_start END
           RETURNING key, failures, window_start
         )
-        SELECT s.failures AS source_failures, a.failures AS account_failures, least(s.window_start, a.window_start) AS window_start,
-               u.id, u.username, u.claims, u.password_hash
+        SELECT s.failures AS source_failures, a.failures AS account_failures, s.window_start AS source_since,
+               a.window_start AS account_since,
+               u.id, u.username, u.claims, u.epoch, u.password_hash
         FROM counted s
         JOIN counted a ON a.key = ${keys.account}
         LEFT JOIN users u ON (u.username_key = ${name} OR u.email_key = ${name}) AND u.disabled_at IS NULL
@@ -37,20 +40,23 @@ export function postgresAttempts(database: Sql): Attempts {
       if (!row) throw new Error('an attempt was not counted');
       return {
         failures: { source: row.source_failures, account: row.account_failures },
-        windowStart: row.window_start,
-        person: row.id === null ? undefined : { user: toUser({ ...row, id: row.id }), passwordHash: row.password_hash },
+        since: { source: row.source_since, account: row.account_since },
+        person:
+          row.id === null
+            ? undefined
+            : { user: toUser({ ...row, id: row.id }), epoch: row.epoch, passwordHash: row.password_hash },
       };
     },
 
-    async succeeded(keys: AttemptKeys, userId: string, passwordHash: string | undefined): Promise<void> {
+    async succeeded(keys: AttemptKeys, { userId, epoch, rehash = null }): Promise<void> {
       await sql`
         WITH cleared AS (
           DELETE FROM sign_in_attempts WHERE key = ${keys.account}
         ), taken_back AS (
           UPDATE sign_in_attempts SET failures = greatest(failures - 1, 0) WHERE key = ${keys.source}
         )
-        UPDATE users SET password_hash = ${passwordHash ?? null}
-        WHERE id = ${userId} AND ${passwordHash ?? null}::text IS NOT NULL`.execute(database);
+        UPDATE users SET password_hash = ${rehash}
+        WHERE id = ${userId} AND epoch = ${epoch} AND ${rehash}::text IS NOT NULL`.execute(database);
     },
 
     async forget(before: Date): Promise<void> {

@@ -45,16 +45,19 @@ export interface AttemptKeys {
 
 export interface Attempt {
   readonly failures: { readonly source: number; readonly account: number };
-  /** When the window of the fuller count began. */
-  readonly windowStart: Date;
-  readonly person: { readonly user: User; readonly passwordHash: string } | undefined;
+  /** When the window of each count began. */
+  readonly since: { readonly source: Date; readonly account: Date };
+  readonly person: { readonly user: User; readonly epoch: number; readonly passwordHash: string } | undefined;
 }
 
 export interface Attempts {
   /** Counts an attempt and finds the person, in one statement, whether there is one or not. */
   begin(name: string, keys: AttemptKeys, now: Date): Promise<Attempt>;
-  /** Takes the attempt back, clears the account's count, and stores a hash with today's parameters if one is given. */
-  succeeded(keys: AttemptKeys, userId: string, passwordHash: string | undefined): Promise<void>;
+  /**
+   * Takes the attempt back, clears the account's count, and stores a hash with today's parameters if one is given and
+   * the password is still the same.
+   */
+  succeeded(keys: AttemptKeys, person: { userId: string; epoch: number; rehash: string | undefined }): Promise<void>;
   /** Forgets windows that are over. */
   forget(before: Date): Promise<void>;
 }
@@ -164,32 +167,32 @@ async function signIn(
   const name = nameKey(username);
   const keys = attemptKeys(request, name, options.cookieKeys);
   const attempt = await options.attempts.begin(name, keys, now);
-  if (attempt.failures.source > LIMITS.source || attempt.failures.account > LIMITS.account) {
-    const wait = Math.ceil((attempt.windowStart.getTime() + ATTEMPT_WINDOW - now.getTime()) / 60_000);
-    return refuse(
-      429,
-      `There were too many attempts. Try again in ${wait === 1 ? 'a minute' : `${wait} minutes`}.`,
-      false,
-    );
+  if (overLimits(attempt).length > 0) {
+    const seconds = waitOf(attempt, now);
+    const minutes = Math.ceil(seconds / 60);
+    const message = `There were too many attempts. Try again in ${minutes === 1 ? 'a minute' : `${minutes} minutes`}.`;
+    return { ...(await refuse(429, message, false)), retryAfter: seconds };
   }
   const { person } = attempt;
   if (!(await options.passwords.verify(person?.passwordHash, password)) || !person) return refuse(400, WRONG, true);
 
   const rehash = options.passwords.isOutdated(person.passwordHash) ? await options.passwords.hash(password) : undefined;
-  await options.attempts.succeeded(keys, person.user.id, rehash);
+  await options.attempts.succeeded(keys, { userId: person.user.id, epoch: person.epoch, rehash });
   const session = mintCredential('session', now, server.context.random);
-  await server.sessions.signIn(
+  const outcome = await server.sessions.signIn(
     {
       session,
       previous: parseCredential('session', request.cookie('session')),
       signInId: mintId(now, server.context.random),
       userId: person.user.id,
+      userEpoch: person.epoch,
       authentication: { time: now, ...PASSWORD_AUTHENTICATION },
       pendingId: pending?.id,
       expiresAt: new Date(now.getTime() + server.profile.lifetimes.signIn * 1000),
     },
     now,
   );
+  if (outcome === 'gone') return refuse(400, WRONG, true);
   request.trace.userId = person.user.id;
   request.trace.event = 'signed_in';
   return {
@@ -197,6 +200,18 @@ async function signIn(
     location: pending ? `/authorize?pending=${pending.id}` : '/account',
     cookies: [{ name: 'session', value: session.value }, deviceCookie(name, options.cookieKeys, server)],
   };
+}
+
+const COUNTS = ['source', 'account'] as const;
+
+function overLimits({ failures }: Attempt) {
+  return COUNTS.filter((count) => failures[count] > LIMITS[count]);
+}
+
+/** Seconds until every count that is over its limit begins anew. */
+function waitOf(attempt: Attempt, now: Date): number {
+  const ends = overLimits(attempt).map((count) => attempt.since[count].getTime() + ATTEMPT_WINDOW);
+  return Math.max(1, Math.ceil((Math.max(...ends) - now.getTime()) / 1000));
 }
 
 const WRONG = 'The user name or the password is not right.';

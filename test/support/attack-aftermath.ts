@@ -1,0 +1,94 @@
+/** What an attack left behind: rows, audit events, and whether a secret lies anywhere in the database in clear. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+
+interface OnDatabase {
+  readonly databaseUrl: string;
+}
+
+/** Rows of what gives access: nothing refused may add one. */
+export interface Tally {
+  readonly authorization_codes: number;
+  readonly access_tokens: number;
+  readonly refresh_tokens: number;
+  readonly grants: number;
+}
+
+export interface AuditRow {
+  readonly event: string;
+  readonly client_id: string | null;
+  readonly user_id: string | null;
+  readonly source: string | null;
+  readonly times: number;
+  readonly detail: { readonly route?: string; readonly error?: string } | null;
+}
+
+export async function query<Row>({ databaseUrl }: OnDatabase, text: string, values: unknown[] = []): Promise<Row[]> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    return (await client.query(text, values)).rows as Row[];
+  } finally {
+    await client.end();
+  }
+}
+
+export async function tally(world: OnDatabase): Promise<Tally> {
+  const [row] = await query<Tally>(
+    world,
+    `SELECT (SELECT count(*)::int FROM authorization_codes) AS authorization_codes,
+            (SELECT count(*)::int FROM access_tokens) AS access_tokens,
+            (SELECT count(*)::int FROM refresh_tokens) AS refresh_tokens,
+            (SELECT count(*)::int FROM grants) AS grants`,
+  );
+  if (!row) throw new Error('no tally');
+  return row;
+}
+
+/** The audit trail so far, oldest first. Written once a second: {@link audited} waits. */
+export function auditTrail(world: OnDatabase): Promise<AuditRow[]> {
+  return query<AuditRow>(world, 'SELECT event, client_id, user_id, source, times, detail FROM audit ORDER BY id');
+}
+
+/**
+ * Runs an attack and waits for the trail it leaves: the rows added since, counting repeats, once `event` is among them.
+ * The trail is written in batches, so an event that never comes shows as the caller's time running out.
+ */
+export async function auditOf(world: OnDatabase, event: string, attack: () => Promise<unknown>): Promise<AuditRow[]> {
+  await settled(world);
+  const before = (await auditTrail(world)).length;
+  await attack();
+  for (;;) {
+    const added = (await auditTrail(world)).slice(before);
+    if (added.some((row) => row.event === event)) {
+      await settled(world);
+      return (await auditTrail(world)).slice(before);
+    }
+    await delay(100);
+  }
+}
+
+/** Waits until the batch of the second that runs has been written. */
+async function settled(world: OnDatabase): Promise<void> {
+  for (let known = -1; ; ) {
+    const { length } = await auditTrail(world);
+    if (length === known) return;
+    known = length;
+    await delay(1300);
+  }
+}
+
+/** Every row of every table, as text; bytes in hexadecimal. */
+export async function dump(world: OnDatabase): Promise<string> {
+  const tables = await query<{ name: string }>(
+    world,
+    `SELECT quote_ident(c.relname) AS name FROM pg_class c
+     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER BY 1`,
+  );
+  const parts: string[] = [];
+  for (const { name } of tables) {
+    const rows = await query<{ row: string }>(world, `SELECT t::text AS row FROM ${name} t`);
+    parts.push(...rows.map(({ row }) => `${name} ${row}`));
+  }
+  return parts.join('\n');
+}
