@@ -2,8 +2,10 @@
  * Configuration: the environment, read once, here and nowhere else. {@link Config} may be logged; {@link Secrets} never.
  * A wrong value stops the start with one line that names the variable.
  */
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
+import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { themeStylesheet } from './protocol/page.ts';
 import { oauth21, type Profile, profiles } from './protocol/profile.ts';
@@ -19,7 +21,13 @@ export class ConfigurationError extends Error {
   }
 }
 
-const port = z.coerce.number().int().min(0).max(65_535);
+/** @param told what a wrong value is told instead of zod's words for numbers */
+function wholeNumber(min: number, max: number, told = `must be a whole number from ${min} to ${max}`) {
+  return z.coerce.number(told).int(told).min(min, told).max(max, told);
+}
+
+const port = wholeNumber(1, 65_535, 'must be a port, 1 to 65535');
+const databaseUrl = z.string().refine(isDatabaseUrl, 'must be a URL like postgres://user:password@host:5432/database');
 const keyList = z.string().transform((list, context) =>
   list.split(',').map((text) => {
     const key = Buffer.from(text.trim(), 'base64url');
@@ -28,7 +36,14 @@ const keyList = z.string().transform((list, context) =>
     return key.subarray(0, 32);
   }),
 );
-const onOff = z.enum(['on', 'off']).transform((value) => value === 'on');
+const onOff = z
+  .enum(['on', 'off', 'true', 'false', '1', '0'])
+  .transform((value) => ['on', 'true', '1'].includes(value));
+
+function isDatabaseUrl(text: string): boolean {
+  const protocol = parseUrl(text)?.protocol;
+  return protocol === 'postgres:' || protocol === 'postgresql:';
+}
 
 function isOrigin(text: string): boolean {
   const url = parseUrl(text);
@@ -57,23 +72,11 @@ export const environment = {
     .describe(
       'The address people and clients know this server by; `http://localhost:$PORT` in `dev`, required in `serve`',
     ),
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL')
-    .optional()
-    .describe('PostgreSQL 15 or later; `dev` brings its own, `serve` requires it'),
-  DATABASE_DIRECT_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL')
+  DATABASE_URL: databaseUrl.optional().describe('PostgreSQL 15 or later; `dev` brings its own, `serve` requires it'),
+  DATABASE_DIRECT_URL: databaseUrl
     .optional()
     .describe('PostgreSQL past a pooler, for LISTEN and migrations; default `DATABASE_URL`'),
-  DATABASE_POOL_MAX: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(1000)
-    .default(10)
-    .describe('Connections of each process at most'),
+  DATABASE_POOL_MAX: wholeNumber(1, 1000).default(10).describe('Connections of each process at most'),
   GATEHOUSE_PREPARED: onOff.default(true).describe('Named statements; `off` behind a transaction pooler'),
   GATEHOUSE_DATA: z
     .string()
@@ -99,15 +102,9 @@ export const environment = {
     .optional()
     .describe('Addresses of the proxies in front, whose `X-Forwarded-*` headers count'),
   GATEHOUSE_METRICS_PORT: port.optional().describe('Port for Prometheus metrics; off when unset'),
-  GATEHOUSE_PASSWORD_MIN: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(200)
-    .default(8)
-    .describe('Shortest password a new user may have'),
+  GATEHOUSE_PASSWORD_MIN: wholeNumber(1, 200).default(8).describe('Shortest password a new user may have'),
   GATEHOUSE_WORKERS: z
-    .union([z.literal('auto'), z.coerce.number().int().min(1).max(256)])
+    .union([z.literal('auto'), wholeNumber(1, 256)], 'must be a number from 1 to 256, or auto')
     .default(1)
     .describe('Processes of `serve`: a number, or `auto` for one per core'),
   GATEHOUSE_DEMO_DATA: z
@@ -123,6 +120,9 @@ export const environment = {
     .regex(/^#[0-9a-fA-F]{6}$/, 'must be a colour like #17594a')
     .optional()
     .describe('Accent colour of the pages'),
+  GATEHOUSE_ALLOW_LOOPBACK_FETCH: onOff
+    .default(false)
+    .describe('Tests only: `on` lets fetches of client metadata go to this machine'),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -163,15 +163,14 @@ export type Environment = z.infer<typeof schema>;
 
 /**
  * Reads the environment's variables.
- * @throws ConfigurationError naming the first one that is wrong
+ * @throws ConfigurationError naming the ones that are wrong
  */
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
   const known = new Set([...Object.keys(environment), ...LATER]);
   for (const name of Object.keys(env)) {
     if (!name.startsWith('GATEHOUSE_') || known.has(name)) continue;
     // A misspelt variable would be a setting that silently is not set.
-    if (name !== 'GATEHOUSE_ALLOW_LOOPBACK_FETCH')
-      throw new ConfigurationError(`${name} is not a variable of this version.`);
+    throw new ConfigurationError(`${name} is not a variable of this version.`);
   }
   for (const name of LATER) {
     if (env[name] !== undefined && !['', 'off'].includes(env[name])) {
@@ -184,8 +183,8 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   );
   const parsed = schema.safeParse(given);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new ConfigurationError(`${issue?.path.join('.')}: ${issue?.message}`);
+    const told = new Map(parsed.error.issues.map(({ path, message }) => [path[0], message]));
+    throw new ConfigurationError([...told].map(([name, message]) => `${String(name)}: ${message}`).join('; '));
   }
   return parsed.data;
 }
@@ -200,28 +199,32 @@ export function readConfig(
   variables: Environment,
   defaults: Partial<Secrets> = {},
 ): { config: Config; secrets: Secrets } {
-  const host = variables.HOST ?? (mode === 'dev' ? 'localhost' : '0.0.0.0');
-  const issuer = variables.GATEHOUSE_ISSUER ?? (mode === 'dev' ? `http://localhost:${variables.PORT}` : undefined);
-  const required = <T>(name: string, value: T | undefined): T => {
-    if (value === undefined) throw new ConfigurationError(`${name} is required for \`gatehouse ${mode}\`.`);
-    return value;
-  };
   const { GATEHOUSE_TLS_CERT: cert, GATEHOUSE_TLS_KEY: key } = variables;
   if ((cert === undefined) !== (key === undefined)) {
     throw new ConfigurationError('GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY go together: set both or none.');
   }
   const tls = cert !== undefined && key !== undefined ? { cert, key } : undefined;
+  const host = variables.HOST ?? (mode === 'dev' ? 'localhost' : '0.0.0.0');
+  const own = mode === 'dev' ? `${tls ? 'https' : 'http'}://localhost:${variables.PORT}` : undefined;
+  const { issuer, databaseUrl, cookieKeys, keyEncryptionKeys } = required(mode, {
+    issuer: ['GATEHOUSE_ISSUER', variables.GATEHOUSE_ISSUER ?? own],
+    databaseUrl: ['DATABASE_URL', variables.DATABASE_URL ?? defaults.databaseUrl],
+    cookieKeys: ['GATEHOUSE_COOKIE_KEY', variables.GATEHOUSE_COOKIE_KEY ?? defaults.cookieKeys],
+    keyEncryptionKeys: [
+      'GATEHOUSE_KEY_ENCRYPTION_KEY',
+      variables.GATEHOUSE_KEY_ENCRYPTION_KEY ?? defaults.keyEncryptionKeys,
+    ],
+  });
   const trustedProxies = variables.GATEHOUSE_TRUSTED_PROXIES ?? [];
-  if (mode === 'serve')
-    checkServe(required('GATEHOUSE_ISSUER', issuer), tls !== undefined || trustedProxies.length > 0);
-  const databaseUrl = required('DATABASE_URL', variables.DATABASE_URL ?? defaults.databaseUrl);
+  if (mode === 'serve') checkServe(issuer, tls !== undefined || trustedProxies.length > 0);
+  if (tls) checkTls(tls);
   const { GATEHOUSE_WORKERS: workers } = variables;
   return {
     config: {
       mode,
       port: variables.PORT,
       host,
-      issuer: required('GATEHOUSE_ISSUER', issuer),
+      issuer,
       poolMax: variables.DATABASE_POOL_MAX,
       prepared: variables.GATEHOUSE_PREPARED,
       dataFolder: variables.GATEHOUSE_DATA,
@@ -231,8 +234,7 @@ export function readConfig(
       metricsPort: variables.GATEHOUSE_METRICS_PORT,
       passwordMin: variables.GATEHOUSE_PASSWORD_MIN,
       workers: mode === 'dev' ? 1 : workers === 'auto' ? availableParallelism() : workers,
-      demoData:
-        mode === 'dev' && wantsDemoData(variables.GATEHOUSE_DEMO_DATA, host, required('GATEHOUSE_ISSUER', issuer)),
+      demoData: mode === 'dev' && wantsDemoData(variables.GATEHOUSE_DEMO_DATA, host, issuer),
       brand: {
         name: variables.GATEHOUSE_BRAND_NAME,
         logoFile: variables.GATEHOUSE_BRAND_LOGO,
@@ -243,13 +245,45 @@ export function readConfig(
     secrets: {
       databaseUrl,
       databaseDirectUrl: variables.DATABASE_DIRECT_URL ?? databaseUrl,
-      cookieKeys: required('GATEHOUSE_COOKIE_KEY', variables.GATEHOUSE_COOKIE_KEY ?? defaults.cookieKeys),
-      keyEncryptionKeys: required(
-        'GATEHOUSE_KEY_ENCRYPTION_KEY',
-        variables.GATEHOUSE_KEY_ENCRYPTION_KEY ?? defaults.keyEncryptionKeys,
-      ),
+      cookieKeys,
+      keyEncryptionKeys,
     },
   };
+}
+
+type Required<Values> = { [Name in keyof Values]: readonly [variable: string, value: Values[Name] | undefined] };
+
+/** The values, all there; whoever lacks several is told of all at once. */
+function required<Values extends object>(mode: Mode, given: Required<Values>): Values {
+  const pairs = Object.entries<readonly [string, unknown]>(given);
+  const missing = pairs.filter(([, [, value]]) => value === undefined).map(([, [variable]]) => variable);
+  if (missing.length > 0)
+    throw new ConfigurationError(`\`gatehouse ${mode}\` needs ${missing.join(', ')}: set and start again.`);
+  return Object.fromEntries(pairs.map(([name, [, value]]) => [name, value])) as Values;
+}
+
+/** A file that is not there or not what it should be is told now, by the variable that names it. */
+function checkTls({ cert, key }: { cert: string; key: string }): void {
+  const read = (variable: string, file: string) => {
+    try {
+      return readFileSync(file);
+    } catch (error) {
+      throw new ConfigurationError(`${variable}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+    }
+  };
+  const pair = { cert: read('GATEHOUSE_TLS_CERT', cert), key: read('GATEHOUSE_TLS_KEY', key) };
+  for (const part of ['cert', 'key'] as const) {
+    try {
+      createSecureContext({ [part]: pair[part] });
+    } catch {
+      throw new ConfigurationError(`GATEHOUSE_TLS_${part.toUpperCase()}: ${part === 'cert' ? cert : key} is not PEM.`);
+    }
+  }
+  try {
+    createSecureContext(pair);
+  } catch {
+    throw new ConfigurationError('GATEHOUSE_TLS_KEY: is not the key of the certificate in GATEHOUSE_TLS_CERT.');
+  }
 }
 
 /** FAPI 2.0 SP §5.2.1, OAuth 2.1 §1.5: production is https, by our own TLS or a proxy we know. */

@@ -4,22 +4,23 @@
  *   start ─▶ database and schema there? ──no──▶ wait, answering 503, until they are
  *              └─yes─▶ keys, jobs, registries ─▶ listen ─▶ SIGTERM: not ready, drain, flush, close
  */
+import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
-import type { Config, Secrets } from './config.ts';
+import { type Config, ConfigurationError, type Secrets } from './config.ts';
 import { buildKeyring, keyring } from './features/key-rotation/index.ts';
 import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { features as allFeatures, type FeatureLine } from './features.ts';
 import { type App, createApp } from './http/app.ts';
-import { Metrics } from './http/observe.ts';
+import { answerPrimary, Metrics } from './http/observe.ts';
 import { serveMetrics, waitingRoom } from './http/side-doors.ts';
 import { startJobs } from './jobs.ts';
 import { Audit } from './postgres/audit.pg.ts';
 import { PostgresCatalogue } from './postgres/catalogue.ts';
 import { findClientLogo } from './postgres/clients.pg.ts';
 import { clockProblem } from './postgres/clock.ts';
-import { type Database, openDatabase, type Sql } from './postgres/database.ts';
+import { type Database, openDatabase, type Sql, turnedAway } from './postgres/database.ts';
 import { postgresLedger } from './postgres/ledger.pg.ts';
 import { missingMigrations } from './postgres/migrations.ts';
 import { keepPartitions } from './postgres/partitions.ts';
@@ -45,6 +46,11 @@ export interface StartOptions {
   /** Gives up waiting for database and schema. */
   readonly signal?: AbortSignal;
 }
+
+/** Milliseconds from "not ready" to no longer listening, for balancers to notice. */
+const NOTICE = 2000;
+/** Milliseconds that requests under way have to finish: more than any statement is given. */
+const PATIENCE = 20_000;
 
 export interface RunningServer {
   readonly app: App;
@@ -85,13 +91,15 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     url: secrets.databaseUrl,
     poolMax: config.poolMax,
     prepared: config.prepared,
-    makePartitions: async () => void (await keepPartitions(database.sql, context.now())),
+    makePartitions: async (connection) => void (await keepPartitions(connection, context.now())),
     onError: (error) => logger.warn({ err: error }, 'a database connection broke'),
   });
   try {
     await waitForDatabase(database.sql, options, logger);
     if (config.mode === 'serve' && (await holdsDemoData(database.sql))) {
-      throw new Error('This database holds demo data with published passwords: `gatehouse serve` needs another one.');
+      throw new ConfigurationError(
+        'DATABASE_URL: this database holds demo data with published passwords: give `gatehouse serve` another one.',
+      );
     }
     return await run(database, options, context, logger);
   } catch (error) {
@@ -102,28 +110,53 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
 
 /** Until database and schema are there, the port answers 503 and says why; then the start goes on by itself. */
 async function waitForDatabase(database: Sql, { config, signal }: StartOptions, logger: Logger): Promise<void> {
-  let reason = await notYet(database);
+  let reason = await notReady(database, (error) => {
+    const words = turnedAway(error);
+    if (words !== undefined) throw new ConfigurationError(`DATABASE_URL: PostgreSQL refuses it (${words}).`);
+  });
   if (reason === undefined) return;
-  const room = await waitingRoom(config, () => reason ?? 'starting');
+  const room = await listening(
+    'PORT',
+    config.host,
+    waitingRoom(config, () => reason ?? 'starting'),
+  );
   try {
-    while (reason !== undefined) {
-      logger.warn({ reason }, 'waiting');
+    for (let told: string | undefined; reason !== undefined; reason = await notReady(database)) {
+      if (reason !== told) logger.warn({ reason }, 'waiting');
+      told = reason;
       await sleep(1000, undefined, signal && { signal });
-      reason = await notYet(database);
     }
   } finally {
     await room.close();
   }
 }
 
-async function notYet(database: Sql): Promise<string | undefined> {
+/** @returns why no request should come here, for operators, or `undefined` when they may */
+async function notReady(database: Sql, onError?: (error: unknown) => void): Promise<string | undefined> {
   try {
-    const missing = await missingMigrations(database);
-    return missing.length === 0
-      ? undefined
-      : `the database schema is older than this version (${missing[0]}): run \`gatehouse migrate\``;
-  } catch {
+    const [missing] = await missingMigrations(database);
+    return missing === undefined
+      ? await clockProblem(database, systemContext.now)
+      : `the database schema is older than this version (${missing}): run \`gatehouse migrate\``;
+  } catch (error) {
+    onError?.(error);
     return 'the database is away';
+  }
+}
+
+/** @throws ConfigurationError naming the variable when there is no listening there */
+async function listening<T>(variable: 'PORT' | 'GATEHOUSE_METRICS_PORT', host: string, door: Promise<T>): Promise<T> {
+  try {
+    return await door;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE')
+      throw new ConfigurationError(`${variable}: another program listens there: stop it, or choose another port.`);
+    if (code === 'EACCES')
+      throw new ConfigurationError(`${variable}: this user may not listen there: choose a port above 1023.`);
+    if (code === 'ENOTFOUND' || code === 'EADDRNOTAVAIL' || code === 'EAI_AGAIN')
+      throw new ConfigurationError(`HOST: ${host} is not an address of this machine.`);
+    throw error;
   }
 }
 
@@ -167,7 +200,6 @@ async function run(
 
   const server: AuthorizationServer = {
     issuer: config.issuer,
-    brandName: config.brand.name,
     profile,
     context,
     registries,
@@ -195,33 +227,61 @@ async function run(
     logger,
     metrics,
     audit: (event) => audit.record(event),
-    unready: async () =>
-      draining ? 'draining' : ((await notYet(database.sql)) ?? (await clockProblem(database.sql, systemContext.now))),
+    unready: async () => (draining ? 'draining' : notReady(database.sql)),
     clientLogo: (id) => findClientLogo(database.sql, id),
   });
-  const clock = await clockProblem(database.sql, systemContext.now);
-  if (clock !== undefined) logger.error({ reason: clock }, 'not ready');
+  // While draining, no connection outlives its request.
+  app.server.prependListener('request', (_request, response) => {
+    if (draining) response.setHeader('connection', 'close');
+  });
   catalogue.start();
   const running = startJobs(jobs, context, (job, error) =>
     logger.warn({ err: error, job }, 'a job failed; it will run again'),
   );
-  const metricsDoor =
-    config.metricsPort === undefined ? undefined : await serveMetrics(config.host, config.metricsPort, metrics);
-  const address = await app.listen({ port: config.port, host: config.host });
-  return {
-    app,
-    address,
-    database,
-    passwords,
-    features: registries.features.map(({ name }) => name),
-    async close() {
-      draining = true;
-      await app.close();
-      await metricsDoor?.close();
-      await running.stop();
-      await catalogue.stop();
-      await audit.flush();
-      await database.close();
-    },
+  let metricsDoor: Awaited<ReturnType<typeof serveMetrics>> | undefined;
+  const stop = async () => {
+    await closeApp(app);
+    await metricsDoor?.close();
+    await running.stop();
+    await catalogue.stop();
+    await audit.flush();
   };
+  try {
+    if (cluster.isWorker) answerPrimary(metrics);
+    else if (config.metricsPort !== undefined) {
+      const door = serveMetrics(config.host, config.metricsPort, metrics);
+      metricsDoor = await listening('GATEHOUSE_METRICS_PORT', config.host, door);
+    }
+    const { port, host } = config;
+    const address = await listening('PORT', host, app.listen({ port, host }));
+    return {
+      app,
+      address,
+      database,
+      passwords,
+      features: registries.features.map(({ name }) => name),
+      async close() {
+        draining = true;
+        // Balancers look away before the door shuts. In development there is none, and somebody waits for the prompt.
+        if (config.mode === 'serve') await sleep(NOTICE);
+        await stop();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Finishes the requests under way; a connection that is kept alive closes with the last of them. */
+async function closeApp(app: App): Promise<void> {
+  const idle = setInterval(() => app.server.closeIdleConnections(), 100);
+  const late = setTimeout(() => app.server.closeAllConnections(), PATIENCE);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(idle);
+    clearTimeout(late);
+  }
 }

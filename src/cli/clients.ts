@@ -1,7 +1,7 @@
 /** `gatehouse clients …` */
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { changeClient, registerClient, rotateSecret } from '../operator/clients.ts';
+import { fetchLogo, readLogo } from '../operator/logos.ts';
 import { OperatorError } from '../operator/users.ts';
 import {
   deleteClient,
@@ -10,9 +10,9 @@ import {
   setClientDisabled,
   setClientLogo,
 } from '../postgres/clients.pg.ts';
-import { sha256 } from '../protocol/secrets.ts';
-import { found, print, type Row, readInput } from './output.ts';
-import { inWorkplace } from './workplace.ts';
+import type { ClientMetadata } from '../protocol/client.ts';
+import { found, limitOption, print, type Row, readInput, wholeNumber } from './output.ts';
+import { inWorkplace, type Workplace } from './workplace.ts';
 
 export function clientCommands(program: Command): void {
   const clients = program.command('clients').description('Register and manage clients');
@@ -23,9 +23,11 @@ export function clientCommands(program: Command): void {
     .requiredOption('--file <file>', 'RFC 7591 metadata and Gatehouse extensions as JSON; - for standard input')
     .action(async ({ file }, command) => {
       const input = await readInput(file);
-      const client = await inWorkplace(({ database, rules, context }) =>
-        registerClient(database, input, rules, context),
-      );
+      const client = await inWorkplace(async (place) => {
+        const registered = await registerClient(place.database, input, place.rules, place.context);
+        await takeLogo(place, registered.clientId, registered.metadata);
+        return registered;
+      });
       warnIgnored(client.ignored);
       print(command, {
         client_id: client.clientId,
@@ -38,9 +40,9 @@ export function clientCommands(program: Command): void {
     .command('list')
     .description('List clients')
     .option('--after <id>', 'begin after this client id', '')
-    .option('--limit <n>', 'how many at most', '100')
+    .addOption(limitOption())
     .action(async ({ after, limit }, command) => {
-      const records = await inWorkplace(({ database }) => listClientRecords(database, after, Number(limit)));
+      const records = await inWorkplace(({ database }) => listClientRecords(database, after, limit));
       print(
         command,
         records.map(
@@ -79,10 +81,12 @@ export function clientCommands(program: Command): void {
     .action(async (clientId, { file, logo, disable, enable }, command) => {
       const changes = file === undefined ? {} : await readInput(file);
       const picture = logo === undefined ? undefined : await readLogo(logo);
-      const changed = await inWorkplace(async ({ database, rules, context }) => {
+      const changed = await inWorkplace(async (place) => {
+        const { database, rules, context } = place;
         const record = found(await findClientRecord(database, clientId), 'client');
         const outcome = await changeClient(database, record, changes, rules, context.now());
         if (picture) await setClientLogo(database, record.id, picture);
+        else if (changes.logo_uri) await takeLogo(place, record.id, outcome.metadata);
         if (disable || enable) await setClientDisabled(database, record.id, Boolean(disable), context.now());
         return {
           client_id: record.id,
@@ -108,15 +112,13 @@ export function clientCommands(program: Command): void {
   clients
     .command('rotate-secret <client_id>')
     .description('Give a client a new secret, shown once; the old ones go on for a while')
-    .option('--overlap <seconds>', 'how long the old secrets still work', '86400')
+    .option('--overlap <seconds>', 'how long the old secrets still work', wholeNumber(0, 31_536_000), 86_400)
     .action(async (clientId, { overlap }, command) => {
-      const seconds = Number(overlap);
-      if (!Number.isInteger(seconds) || seconds < 0) throw new OperatorError('--overlap: must be a number of seconds.');
       const rotated = await inWorkplace(async ({ database, context }) => {
         const record = found(await findClientRecord(database, clientId), 'client');
         if (record.metadata.token_endpoint_auth_method === 'none')
           throw new OperatorError('A public client has no secret.');
-        return rotateSecret(database, clientId, seconds, context);
+        return rotateSecret(database, clientId, overlap, context);
       });
       print(command, {
         client_id: clientId,
@@ -131,22 +133,11 @@ function warnIgnored(names: readonly string[]): void {
   if (names.length > 0) console.error(`gatehouse: not known here and ignored: ${names.join(', ')}`);
 }
 
-const LOGO_MOST = 256 * 1024;
-
-/** By its first bytes, not its name: what is served with an image type is an image. */
-async function readLogo(file: string): Promise<{ mediaType: string; bytes: Buffer; digest: string }> {
-  const bytes = await readFile(file).catch(() => {
-    throw new OperatorError(`--logo: ${file} cannot be read.`);
-  });
-  const mediaType = imageType(bytes);
-  if (mediaType === undefined) throw new OperatorError('--logo: must be a PNG, JPEG or WebP file.');
-  if (bytes.length > LOGO_MOST) throw new OperatorError('--logo: must not be larger than 256 KiB.');
-  return { mediaType, bytes, digest: sha256(bytes).toString('hex').slice(0, 12) };
-}
-
-function imageType(bytes: Buffer): string | undefined {
-  if (bytes.subarray(0, 8).toString('hex') === '89504e470d0a1a0a') return 'image/png';
-  if (bytes.subarray(0, 3).toString('hex') === 'ffd8ff') return 'image/jpeg';
-  if (bytes.subarray(0, 4).toString() === 'RIFF' && bytes.subarray(8, 12).toString() === 'WEBP') return 'image/webp';
-  return undefined;
+/** Takes our copy of the picture `logo_uri` names; without one the client is shown by its initial. */
+async function takeLogo(place: Workplace, clientId: string, { logo_uri: uri }: ClientMetadata): Promise<void> {
+  if (typeof uri !== 'string') return;
+  const logo = await fetchLogo(uri, place.allowLoopbackFetch);
+  if (typeof logo === 'string') {
+    console.error(`gatehouse: logo_uri was not fetched (${logo}): its pages show an initial, or set one with --logo.`);
+  } else await setClientLogo(place.database, clientId, logo);
 }

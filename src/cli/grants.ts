@@ -5,7 +5,7 @@ import { listGrants, revokeGrant } from '../postgres/ledger.pg.ts';
 import { findUser } from '../postgres/people.pg.ts';
 import { endSession, listSessions } from '../postgres/sessions.pg.ts';
 import { isUuid } from '../protocol/secrets.ts';
-import { found, print } from './output.ts';
+import { found, limitOption, print } from './output.ts';
 import { inWorkplace, type Workplace } from './workplace.ts';
 
 export function grantCommands(program: Command): void {
@@ -17,14 +17,14 @@ export function grantCommands(program: Command): void {
     .option('--user <user>', 'of this user')
     .option('--client <client_id>', 'to this client')
     .option('--all', 'also those that have ended')
-    .option('--limit <n>', 'how many at most', '100')
+    .addOption(limitOption())
     .action(async ({ user, client, all, limit }, command) => {
       const rows = await inWorkplace(async (place) =>
         listGrants(
           place.database,
           { userId: await userId(place, user), clientId: client, all: Boolean(all) },
           place.context.now(),
-          Number(limit),
+          limit,
         ),
       );
       print(
@@ -51,12 +51,12 @@ export function grantCommands(program: Command): void {
     .command('list')
     .description('List sign-ins that stand, the latest first')
     .option('--user <user>', 'of this user')
-    .option('--limit <n>', 'how many at most', '100')
+    .addOption(limitOption())
     .action(async ({ user, limit }, command) => {
       print(
         command,
         await inWorkplace(async (place) =>
-          listSessions(place.database, await userId(place, user), place.context.now(), Number(limit)),
+          listSessions(place.database, await userId(place, user), place.context.now(), limit),
         ),
       );
     });

@@ -1,7 +1,7 @@
 /** What commands print: JSON for programs, a table for people; errors on stderr in one line. */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { OperatorError } from '../operator/users.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -41,7 +41,7 @@ function table(rows: readonly Row[]): string {
 function cell(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.join(' ');
+  if (Array.isArray(value)) return value.map(cell).join(' ');
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
@@ -64,8 +64,25 @@ export async function readInput(file: string): Promise<Readonly<Record<string, u
   return value as Record<string, unknown>;
 }
 
-/** Dates and the like as JSON would print them, `null` where there is nothing. */
+/** `--limit`, of the commands that list what may be many. */
+export function limitOption(): Option {
+  return new Option('--limit <n>', 'how many at most').default(100).argParser(wholeNumber(1, 10_000));
+}
+
+/** Reads an option's number; anything else is a command line that makes no sense. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (/^\d+$/.test(text) && number >= min && number <= max) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** @throws OperatorError when there is nothing */
 export function found<T>(value: T | undefined, what: string): T {
-  if (value === undefined) throw new OperatorError(`There is no such ${what}.`);
+  if (value === undefined)
+    throw new OperatorError(
+      `There is no such ${what}: \`gatehouse ${what.split(' ').at(-1)}s list\` shows those there are.`,
+    );
   return value;
 }

@@ -11,7 +11,7 @@ import {
   updateUserClaims,
 } from '../postgres/people.pg.ts';
 import { userClaims } from '../protocol/claims.ts';
-import { found, print, type Row, readInput } from './output.ts';
+import { found, limitOption, print, type Row, readInput } from './output.ts';
 import { inWorkplace } from './workplace.ts';
 
 export function userCommands(program: Command): void {
@@ -36,9 +36,9 @@ export function userCommands(program: Command): void {
     .command('list')
     .description('List users')
     .option('--after <name>', 'begin after this user name', '')
-    .option('--limit <n>', 'how many at most', '100')
+    .addOption(limitOption())
     .action(async ({ after, limit }, command) => {
-      const records = await inWorkplace(({ database }) => listUsers(database, after, Number(limit)));
+      const records = await inWorkplace(({ database }) => listUsers(database, after, limit));
       print(command, records.map(shown));
     });
 

@@ -2,9 +2,10 @@
  * Where a command works: the database of the environment, or the embedded one of the data folder, which is joined when
  * it runs and started for the command's own duration when it does not.
  */
-import { type Environment, readEnvironment } from '../config.ts';
+import { ConfigurationError, type Environment, readEnvironment } from '../config.ts';
 import { features } from '../features.ts';
 import { developmentKeys } from '../operator/data-folder.ts';
+import { OperatorError } from '../operator/users.ts';
 import { openDatabase, type Sql } from '../postgres/database.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../postgres/embedded.ts';
 import { migrate, missingMigrations } from '../postgres/migrations.ts';
@@ -24,6 +25,8 @@ export interface Workplace {
   readonly rules: RegistrationRules;
   readonly passwords: Passwords;
   readonly passwordMin: number;
+  /** Tests only: fetches may go to this machine. */
+  readonly allowLoopbackFetch: boolean;
   /** @throws ConfigurationError when there is no key-encryption key to be had */
   encryption(): Promise<KeyEncryption>;
 }
@@ -36,8 +39,19 @@ export interface OpenedDatabase {
 /** The database's address; starts or joins the embedded one where none is configured. */
 export async function findDatabase(variables: Environment): Promise<OpenedDatabase> {
   if (variables.DATABASE_URL !== undefined) return { url: variables.DATABASE_URL, embedded: undefined };
-  const embedded = await startEmbedded({ dataFolder: variables.GATEHOUSE_DATA });
+  // A Ctrl-C waits until the command is done and its database stopped again; a second one does not.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => undefined);
+  const embedded = await inDataFolder(startEmbedded({ dataFolder: variables.GATEHOUSE_DATA }));
   return { url: embedded.connectionString, embedded };
+}
+
+/** @throws ConfigurationError when the system refuses a file or folder there */
+export async function inDataFolder<T>(work: Promise<T>): Promise<T> {
+  return work.catch((error: NodeJS.ErrnoException) => {
+    throw error.syscall !== undefined && error.path !== undefined
+      ? new ConfigurationError(`GATEHOUSE_DATA: ${error.message}: choose a folder you may write to.`)
+      : error;
+  });
 }
 
 /**
@@ -52,19 +66,19 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
     url,
     poolMax: 4,
     prepared: variables.GATEHOUSE_PREPARED,
-    makePartitions: async () => void (await keepPartitions(database.sql, context.now())),
+    makePartitions: async (connection) => void (await keepPartitions(connection, context.now())),
   });
   try {
     if (embedded) await migrate(database.sql, context.now());
     const [missing] = await missingMigrations(database.sql);
     if (missing !== undefined)
-      throw new Error(`The database schema lacks ${missing}: run \`gatehouse migrate\` first.`);
+      throw new OperatorError(`The database schema lacks ${missing}: run \`gatehouse migrate\` first.`);
     const passwords = new Passwords();
     const profile = profiles.find(({ name }) => name === variables.GATEHOUSE_PROFILE) ?? oauth21;
     const encryption = async () => {
       const keys =
         variables.GATEHOUSE_KEY_ENCRYPTION_KEY ??
-        (await developmentKeys(variables.GATEHOUSE_DATA, context)).keyEncryptionKeys;
+        (await inDataFolder(developmentKeys(variables.GATEHOUSE_DATA, context))).keyEncryptionKeys;
       return new KeyEncryption(keys, context.random);
     };
     const rules = rulesFor(database.sql, profile, passwords, context);
@@ -75,6 +89,7 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
       rules,
       passwords,
       passwordMin: variables.GATEHOUSE_PASSWORD_MIN,
+      allowLoopbackFetch: variables.GATEHOUSE_ALLOW_LOOPBACK_FETCH,
       encryption,
     });
   } finally {

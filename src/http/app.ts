@@ -3,11 +3,12 @@
  * endpoints in them come from the registries.
  */
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import fastifyCookie from '@fastify/cookie';
 import fastifyFormbody from '@fastify/formbody';
 import fastifyView from '@fastify/view';
 import { Eta } from 'eta';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, LogController } from 'fastify';
 import type { Config } from '../config.ts';
 import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import { OAuthError } from '../protocol/errors.ts';
@@ -37,9 +38,8 @@ export interface AppOptions {
   clientLogo(clientId: string): Promise<ClientLogo | undefined>;
 }
 
-/** Bytes. Requests with request objects will be the largest. */
-const BROWSER_BODY_LIMIT = 64 * 1024;
-const CLIENT_BODY_LIMIT = 16 * 1024;
+/** Bytes. Browser endpoints take more (browser-endpoints.ts). */
+const BODY_LIMIT = 16 * 1024;
 
 export async function createApp(options: AppOptions): Promise<App> {
   const { config, server, logger } = options;
@@ -49,13 +49,15 @@ export async function createApp(options: AppOptions): Promise<App> {
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => server.context.random(9).toString('base64url'),
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
-    bodyLimit: CLIENT_BODY_LIMIT,
+    bodyLimit: BODY_LIMIT,
     // Idle connections are closed at once when draining; busy ones finish.
     forceCloseConnections: 'idle',
     requestTimeout: 30_000,
     exposeHeadRoutes: false,
     // Ours is strict and runs where its errors are rendered; see message.ts.
     routerOptions: { querystringParser: () => ({}) },
+    // An address that does not decode has no route, so no context of ours; Fastify's own answer would echo it.
+    frameworkErrors: (_error, _request, reply) => void refuseAddress(reply as unknown as FastifyReply),
     ...(config.tls && {
       https: {
         cert: readFileSync(config.tls.cert),
@@ -72,14 +74,16 @@ export async function createApp(options: AppOptions): Promise<App> {
   app.addHook('onRequest', async (_request, reply) => setCommonHeaders(reply, hsts));
   app.removeAllContentTypeParsers();
   await app.register(fastifyFormbody, {
-    bodyLimit: BROWSER_BODY_LIMIT,
+    // A parser's own limit comes before the application's.
+    bodyLimit: BODY_LIMIT,
     parser: (text) => text as unknown as Record<string, unknown>,
   });
   await app.register(fastifyCookie);
-  const views = new Eta({ views: new URL('../../views', import.meta.url).pathname, cache: true });
+  const folder = fileURLToPath(new URL('../../views', import.meta.url));
+  const views = new Eta({ views: folder, cache: true });
   await app.register(fastifyView, {
     engine: { eta: views },
-    root: new URL('../../views', import.meta.url).pathname,
+    root: folder,
     viewExt: 'eta',
   });
 
@@ -107,6 +111,14 @@ export async function createApp(options: AppOptions): Promise<App> {
   );
   app.setErrorHandler((error, request, reply) => showError(error, request, reply, edge));
   return app;
+}
+
+function refuseAddress(reply: FastifyReply): FastifyReply {
+  return reply
+    .code(400)
+    .header('cache-control', 'no-store')
+    .header('x-content-type-options', 'nosniff')
+    .send({ error: 'invalid_request', error_description: 'The address is malformed.' });
 }
 
 /** `/healthz`: the process answers. `/readyz`: it should be sent requests. */

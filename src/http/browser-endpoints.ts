@@ -21,13 +21,16 @@ export interface BrowserEdge {
   readonly shell: Omit<Shell, 'requestId'>;
 }
 
+/** Bytes. Requests with request objects will be the largest. */
+const BODY_LIMIT = 64 * 1024;
+
 const FORM_POST_HASH = `sha256-${createHash('sha256').update(FORM_POST_SCRIPT).digest('base64')}`;
 
 export function browserEndpoints(app: FastifyInstance, edge: BrowserEdge, endpoints: readonly BrowserEndpoint[]): void {
   app.setErrorHandler((error, request, reply) => showError(error, request, reply, edge));
   for (const endpoint of endpoints) {
     const { get, post } = endpoint;
-    route(app, endpoint, {
+    const handlers = {
       ...(get && {
         GET: async (request: FastifyRequest, reply: FastifyReply) =>
           send(await get(toBrowserRequest(request, edge), edge.server), request, reply, edge),
@@ -38,7 +41,8 @@ export function browserEndpoints(app: FastifyInstance, edge: BrowserEdge, endpoi
           return send(await post(toBrowserRequest(request, edge), edge.server), request, reply, edge);
         },
       }),
-    });
+    };
+    route(app, endpoint, handlers, { bodyLimit: BODY_LIMIT });
   }
 }
 
@@ -60,6 +64,7 @@ function refuseForeignForm({ headers }: FastifyRequest, issuer: string): void {
 
 async function send(response: BrowserResponse, request: FastifyRequest, reply: FastifyReply, edge: BrowserEdge) {
   for (const change of response.cookies ?? []) edge.cookies.change(reply, change);
+  if (response.retryAfter !== undefined) reply.header('retry-after', String(response.retryAfter));
   if (response.cause !== undefined) note(request, response.cause, tellable(response.cause));
   if (response.kind === 'page') return render(response.page, response.status ?? 200, response.formTarget, reply, edge);
   return (

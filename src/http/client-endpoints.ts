@@ -46,10 +46,7 @@ async function answer(endpoint: ClientEndpoint, raw: FastifyRequest, reply: Fast
   const request = toEndpointRequest(raw, server.context.now());
   if (endpoint.cors && request.origin !== undefined) await allowOrigin(request, reply, server);
   request.parameters.refuseRepeats();
-  const client = await authenticateClient(request, server);
-  if (!endpoint.publicClients && client.authenticationMethod === 'none') {
-    throw new OAuthError('invalid_client', 'This endpoint needs a client that authenticates.');
-  }
+  const client = await authenticateClient(request, server, endpoint);
   const response = await endpoint.handle({ ...request, client }, server);
   reply.code(response.status).headers(response.headers ?? {});
   return response.body === undefined ? reply.send() : reply.send(response.body);

@@ -9,12 +9,13 @@ export function route(
   app: FastifyInstance,
   endpoint: { readonly path: string; readonly aliases?: readonly string[] },
   handlers: Readonly<Partial<Record<HTTPMethods, RouteHandlerMethod>>>,
+  options: { readonly bodyLimit?: number } = {},
 ): void {
   const allowed = Object.keys(handlers) as HTTPMethods[];
   for (const url of [endpoint.path, ...(endpoint.aliases ?? [])]) {
     for (const method of allowed) {
       const handler = handlers[method];
-      if (handler) app.route({ method, url, handler, exposeHeadRoute: false });
+      if (handler) app.route({ ...options, method, url, handler, exposeHeadRoute: false });
     }
     app.route({
       method: METHODS.filter((method) => !allowed.includes(method)),

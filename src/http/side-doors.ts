@@ -1,19 +1,18 @@
 /** Two small listeners beside the application: metrics on a port of their own, and the door while the database is awaited. */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
-import type { Metrics } from './observe.ts';
+import type { ReadableMetrics } from './observe.ts';
 
 interface Door {
   close(): Promise<void>;
 }
 
 /** Prometheus metrics; on a port that is not for the public. */
-export async function serveMetrics(host: string, port: number, metrics: Metrics): Promise<Door> {
+export async function serveMetrics(host: string, port: number, metrics: ReadableMetrics): Promise<Door> {
   const app = Fastify();
-  app.get('/metrics', async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
-  );
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.read()));
   await app.listen({ host, port });
   return app;
 }
@@ -21,15 +20,18 @@ export async function serveMetrics(host: string, port: number, metrics: Metrics)
 /** Answers 503 to everything but `/healthz`, saying what is waited for: an orchestrator sees it alive and not ready. */
 export async function waitingRoom(config: Config, reason: () => string): Promise<Door> {
   const https = config.tls && { cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key) };
-  const app = (https ? Fastify({ https }) : Fastify()) as unknown as FastifyInstance;
+  const genReqId = () => randomBytes(9).toString('base64url');
+  const app = Fastify({ genReqId, ...(https && { https }) }) as unknown as FastifyInstance;
+  app.addHook('onRequest', async (request, reply) =>
+    reply
+      .header('x-request-id', request.id)
+      .header('cache-control', 'no-store')
+      .header('x-content-type-options', 'nosniff'),
+  );
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => reply.code(503).send({ status: 'not ready', reason: reason() }));
   app.setNotFoundHandler((_request, reply) =>
-    reply
-      .code(503)
-      .header('retry-after', '2')
-      .header('cache-control', 'no-store')
-      .send({ error: 'temporarily_unavailable' }),
+    reply.code(503).header('retry-after', '2').send({ error: 'temporarily_unavailable' }),
   );
   await app.listen({ port: config.port, host: config.host });
   return app;

@@ -7,9 +7,9 @@ import type { Sql } from '../postgres/database.ts';
 import { hasUsers, holdsDemoData, markDemoData } from '../postgres/people.pg.ts';
 import { findResource } from '../postgres/resources.pg.ts';
 import type { UserClaims } from '../protocol/claims.ts';
-import type { RegistrationRules } from '../protocol/client.ts';
+import type { ClientRecord, RegistrationRules } from '../protocol/client.ts';
 import type { Context } from '../protocol/context.ts';
-import type { Passwords } from '../protocol/secrets.ts';
+import { type Passwords, sha256 } from '../protocol/secrets.ts';
 import { registerClient, rotateSecret } from './clients.ts';
 import { type DemoSecrets, readDemoSecrets, writeDemoSecrets } from './data-folder.ts';
 import { registerResource } from './resources.ts';
@@ -134,36 +134,46 @@ export interface DemoOptions {
 export async function ensureDemoData(database: Sql, options: DemoOptions): Promise<DemoSecrets | undefined> {
   const { folder, issuer, rules, passwords, context } = options;
   const demo = await holdsDemoData(database);
-  if (!demo && (await hasUsers(database))) return undefined;
-  const known = await readDemoSecrets(folder);
-  if (demo && known && (await hasUsers(database))) return known;
+  const populated = await hasUsers(database);
+  if (!demo && populated) return undefined;
+  const kept = await readDemoSecrets(folder);
   // The mark comes first and the people last: whatever is interrupted here is begun again and never served.
   await markDemoData(database, context.now());
-  for (const resource of [PHOTOS, STORAGE]) {
+  for (const resource of populated ? [] : [PHOTOS, STORAGE]) {
     if (!(await findResource(database, resource.resource)))
       await registerResource(database, resource, rules.profile, context.now());
   }
   const secrets: Record<string, { client_secret: string }> = {};
   for (const client of CLIENTS) {
-    const secret = await clientSecretOf(database, client, rules, context);
+    const record = await findClientRecord(database, client.client_id);
+    // Complete once, it is the operator's: what was deleted since stays deleted.
+    if (!record && populated) continue;
+    const known = kept?.clients[client.client_id]?.client_secret;
+    const secret = record
+      ? await validSecretOf(record, known, database, context)
+      : (await registerClient(database, client, rules, context)).clientSecret;
     if (secret !== undefined) secrets[client.client_id] = { client_secret: secret };
   }
   const made: DemoSecrets = { issuer, clients: secrets };
   await writeDemoSecrets(folder, made);
-  if (!(await hasUsers(database))) {
+  if (!populated) {
     for (const user of DEMO_USERS) await registerUser(database, user, { passwordMin: 1, passwords }, context);
   }
   return made;
 }
 
-async function clientSecretOf(
+/** Overlap of a secret that is made again, in seconds: another data folder may still hold the one before. */
+const A_DAY = 86_400;
+
+/** The secret this folder knows, or a new one where that is not the client's (any more). */
+async function validSecretOf(
+  record: ClientRecord,
+  known: string | undefined,
   database: Sql,
-  client: (typeof CLIENTS)[number],
-  rules: RegistrationRules,
   context: Context,
 ): Promise<string | undefined> {
-  if (!(await findClientRecord(database, client.client_id)))
-    return (await registerClient(database, client, rules, context)).clientSecret;
-  if ('token_endpoint_auth_method' in client) return undefined;
-  return (await rotateSecret(database, client.client_id, 0, context)).value;
+  if (record.metadata.token_endpoint_auth_method === 'none') return undefined;
+  const valid = (secret: ClientRecord['secrets'][number]) =>
+    secret.expiresAt === null && secret.hash.equals(sha256(known ?? ''));
+  return record.secrets.some(valid) ? known : (await rotateSecret(database, record.id, A_DAY, context)).value;
 }

@@ -69,7 +69,7 @@ export class PostgresCatalogue implements Catalogue {
   #confirmedAt = Number.NEGATIVE_INFINITY;
   #confirming: Promise<void> | undefined;
   #listener: pg.Client | undefined;
-  #stopped = false;
+  readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
 
   constructor(options: CatalogueOptions) {
@@ -135,25 +135,25 @@ export class PostgresCatalogue implements Catalogue {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stopping.abort();
     await this.#listener?.end().catch(() => undefined);
     await this.#running;
   }
 
   async #follow(): Promise<void> {
-    while (!this.#stopped) {
+    while (!this.#stopping.signal.aborted) {
       try {
         await this.#listen();
         await this.#confirm();
       } catch (error) {
-        if (!this.#stopped) this.#options.onError?.(error);
+        if (!this.#stopping.signal.aborted) this.#options.onError?.(error);
       }
-      await sleep(CONFIRM_EVERY, undefined, { ref: false });
+      await sleep(CONFIRM_EVERY, undefined, { ref: false, signal: this.#stopping.signal }).catch(() => undefined);
     }
   }
 
   async #listen(): Promise<void> {
-    if (this.#listener || this.#stopped) return;
+    if (this.#listener || this.#stopping.signal.aborted) return;
     const listener = new pg.Client({
       connectionString: this.#options.directUrl,
       application_name: 'gatehouse listener',

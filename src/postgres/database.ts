@@ -21,8 +21,11 @@ export interface DatabaseOptions {
   readonly poolMax: number;
   /** Named statements and session settings; off behind a transaction pooler. */
   readonly prepared: boolean;
-  /** Called when an INSERT found no partition; the statement is sent again afterwards. */
-  makePartitions?(): Promise<void>;
+  /**
+   * Called when an INSERT found no partition; the statement is sent again afterwards. It works on the connection that
+   * missed it: were all of the pool to wait for another one, they would wait for each other.
+   */
+  makePartitions?(connection: Sql): Promise<void>;
   /** Told about idle connections that broke. */
   onError?(error: Error): void;
 }
@@ -98,13 +101,13 @@ class NamingPool implements PostgresPool {
 
   async #send(client: pg.PoolClient, text: string, values: readonly unknown[]) {
     const statement = { text, values: [...values] };
-    if (!this.#options.prepared || values.length === 0) return client.query(statement);
+    const named = this.#options.prepared && values.length > 0;
     try {
-      return await client.query({ ...statement, name: this.#name(text) });
+      return await client.query(named ? { ...statement, name: this.#name(text) } : statement);
     } catch (error) {
-      if (isStalePlan(error)) return client.query(statement);
+      if (named && isStalePlan(error)) return client.query(statement);
       if (!isMissingPartition(error) || !this.#options.makePartitions) throw error;
-      await this.#options.makePartitions();
+      await this.#options.makePartitions(overOne(client));
       return client.query(statement);
     }
   }
@@ -119,9 +122,27 @@ class NamingPool implements PostgresPool {
   }
 }
 
+/** Kysely over a connection that is taken already; it goes back to the pool with whoever took it. */
+function overOne(client: pg.PoolClient): Sql {
+  const query = (text: string, values: readonly unknown[]) => client.query({ text, values: [...values] });
+  const connection = { query, release: () => undefined } as unknown as PostgresPoolClient;
+  const pool: PostgresPool = { connect: async () => connection, end: async () => undefined };
+  return new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+}
+
 function codeOf(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : '';
+}
+
+/**
+ * Why PostgreSQL turned us away at the door, for good: a wrong user, password or database name (PostgreSQL, Appendix A:
+ * class 28, and 3D000).
+ * @returns its words, or `undefined` for any other error
+ */
+export function turnedAway(error: unknown): string | undefined {
+  const cause = error instanceof Unavailable ? error.cause : error;
+  return cause instanceof Error && /^(28|3D000)/.test(codeOf(cause)) ? cause.message : undefined;
 }
 
 /** A migration changed a table under a prepared statement ("cached plan must not change result type"). */

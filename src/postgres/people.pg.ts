@@ -36,8 +36,9 @@ export async function createUser(
 ): Promise<'created' | 'taken'> {
   const { rows } = await sql`
     INSERT INTO users (id, username, username_key, email_key, password_hash, claims, created_at, updated_at)
-    VALUES (${user.id}, ${user.username}, ${nameKey(user.username)}, ${emailKey(user.claims)}, ${passwordHash},
-            ${JSON.stringify(user.claims)}::jsonb, ${now}, ${now})
+    SELECT ${user.id}::uuid, ${user.username}::text, ${nameKey(user.username)}::text, ${emailKey(user.claims)}::text,
+           ${passwordHash}::text, ${JSON.stringify(user.claims)}::jsonb, ${now}::timestamptz, ${now}::timestamptz
+    WHERE NOT EXISTS (SELECT FROM users o WHERE o.username_key = ${emailKey(user.claims)}::text)
     ON CONFLICT DO NOTHING RETURNING id`.execute(database);
   return rows.length === 0 ? 'taken' : 'created';
 }
@@ -52,7 +53,7 @@ export async function updateUserClaims(
     WITH updated AS (
       UPDATE users SET claims = ${JSON.stringify(claims)}::jsonb, email_key = ${emailKey(claims)}, updated_at = ${now}
       WHERE id = ${id}
-        AND NOT EXISTS (SELECT FROM users o WHERE o.id <> ${id} AND o.email_key = ${emailKey(claims)})
+        AND NOT EXISTS (SELECT FROM users o WHERE o.id <> ${id} AND ${emailKey(claims)}::text IN (o.email_key, o.username_key))
       RETURNING id)
     SELECT EXISTS (SELECT FROM updated) AS updated, EXISTS (SELECT FROM users WHERE id = ${id}) AS known`.execute(
     database,

@@ -45,10 +45,11 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
       return { id: first.session_id, signIns: rows.filter((row) => row.sign_in_id !== null).map(toSignIn) };
     },
 
-    async signIn(record: NewSignIn, now: Date): Promise<void> {
+    async signIn(record: NewSignIn, now: Date): Promise<'signed in' | 'gone'> {
       const { session, previous, authentication } = record;
       const samePerson = sql`i.user_id = ${record.userId}::uuid`;
-      await sql`
+      const renewable = idFloor(new Date(now.getTime() - SAME_SIGN_IN));
+      const { rows } = await sql`
         WITH ended AS (
           UPDATE sessions SET ended_at = ${now}
           WHERE id = ${previous?.id ?? null}::uuid AND secret_hash = ${previous?.hash ?? null} AND ended_at IS NULL
@@ -65,20 +66,29 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
             expires_at = CASE WHEN ${samePerson} THEN ${record.expiresAt}::timestamptz ELSE i.expires_at END
           FROM ended, users u
           WHERE i.session_id = ended.id AND i.ended_at IS NULL
-            AND u.id = i.user_id AND u.epoch = i.user_epoch
-            AND i.id > ${idFloor(new Date(now.getTime() - SAME_SIGN_IN))}
+            AND u.id = i.user_id AND u.epoch = i.user_epoch AND (NOT (${samePerson}) OR u.epoch = ${record.userEpoch})
+            AND i.id > ${idFloor(new Date(now.getTime() - 2 * SAME_SIGN_IN))} AND (NOT (${samePerson}) OR i.id > ${renewable})
           RETURNING i.id, i.user_id
+        ), left_behind AS (
+          -- No cookie leads to it any more: what is bound to it could never be signed out of.
+          UPDATE sign_ins i SET ended_at = ${now} FROM ended
+          WHERE i.session_id = ended.id AND i.ended_at IS NULL AND ${samePerson} AND i.id <= ${renewable}
         ), added AS (
           INSERT INTO sign_ins (id, session_id, user_id, user_epoch, auth_time, acr, amr, expires_at)
           SELECT ${record.signInId}::uuid, ${session.id}::uuid, u.id, u.epoch, ${authentication.time}::timestamptz,
                  ${authentication.acr}::text, ${[...authentication.amr]}::text[], ${record.expiresAt}::timestamptz
           FROM users u
-          WHERE u.id = ${record.userId} AND NOT EXISTS (SELECT FROM moved m WHERE m.user_id = ${record.userId})
+          WHERE u.id = ${record.userId} AND u.epoch = ${record.userEpoch} AND u.disabled_at IS NULL
+            AND NOT EXISTS (SELECT FROM moved m WHERE m.user_id = ${record.userId})
+          RETURNING id
+        ), signed_in AS (
+          (SELECT m.id FROM moved m WHERE m.user_id = ${record.userId} LIMIT 1) UNION ALL SELECT id FROM added
+        ), recorded AS (
+          UPDATE pending_authorizations p SET signed_in_at = ${now}, sign_in_id = signed_in.id
+          FROM signed_in WHERE p.id = ${record.pendingId ?? null}::uuid AND p.closed_at IS NULL
         )
-        UPDATE pending_authorizations p
-        SET signed_in_at = ${now},
-            sign_in_id = coalesce((SELECT m.id FROM moved m WHERE m.user_id = ${record.userId} LIMIT 1), ${record.signInId}::uuid)
-        WHERE p.id = ${record.pendingId ?? null}::uuid AND p.closed_at IS NULL`.execute(database);
+        SELECT id FROM signed_in`.execute(database);
+      return rows.length === 1 ? 'signed in' : 'gone';
     },
 
     async end(credential: Credential, now: Date): Promise<void> {

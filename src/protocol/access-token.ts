@@ -5,10 +5,11 @@
 
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
+import { findClient } from './client.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { mintCredential, mintId, parseCredential } from './secrets.ts';
-import type { Target } from './target.ts';
+import { openScope, type Target } from './target.ts';
 
 /** RFC 9068 §2.1. */
 const TYP = 'at+jwt';
@@ -75,11 +76,22 @@ export async function readAccessToken(
   server: AuthorizationServer,
 ): Promise<StandingToken | undefined> {
   const credential = parseCredential('access_token', token);
-  if (credential) return server.ledger.findAccessToken(credential, now);
+  if (credential) return withOpenScope(await server.ledger.findAccessToken(credential, now), server);
   const claims = await verifySignedToken(token, now, server);
   if (!claims) return undefined;
   const confirmed = await server.ledger.confirm(claims, now);
-  return confirmed && { ...claims, user: confirmed.user };
+  return withOpenScope(confirmed && { ...claims, user: confirmed.user }, server);
+}
+
+/** A token with what of its scope is open still; one with nothing left does not stand. From memory, no statement. */
+export async function withOpenScope(
+  token: StandingToken | undefined,
+  server: AuthorizationServer,
+): Promise<StandingToken | undefined> {
+  const client = token && (await findClient(server.catalogue, token.clientId));
+  if (!client) return undefined;
+  const scope = openScope(token.scope, client, await server.catalogue.resources());
+  return scope.length === 0 && token.scope.length > 0 ? undefined : { ...token, scope };
 }
 
 /** Checks signature, type, issuer and expiry of one of our JWT access tokens; does not ask whether it was revoked. */

@@ -70,19 +70,22 @@ function parseResponseType(parameters: Parameters, client: Client, server: Autho
 }
 
 async function parseAccess(parameters: Parameters, client: Client, server: AuthorizationServer) {
-  const resources = await server.catalogue.resources();
+  const known = await server.catalogue.resources();
   const text = parameters.get('scope');
   const asked = text === undefined ? client.scope : parseScope(text);
   // OpenID Connect Core §3.1.2.1 has unknown scopes ignored; one that exists but is not this client's is a mistake to tell.
-  const scope = asked.filter((token) => resources.isKnownScope(token));
-  if (!scope.every((token) => client.scope.includes(token))) {
+  const permitted = asked.filter((token) => known.isKnownScope(token));
+  if (!permitted.every((token) => client.scope.includes(token))) {
     throw new OAuthError('invalid_scope', 'The client is not registered for one of the scopes.');
   }
+  const resources = known.require(parameters.all('resource'), permitted);
+  // Of APIs that were not asked for nothing is granted: no token could carry it (RFC 8707 §2).
+  const scope = permitted.filter((token) => {
+    const owner = known.ofScope(token);
+    return owner === undefined || resources.length === 0 || resources.includes(owner);
+  });
   if (scope.length === 0) throw new OAuthError('invalid_scope', 'No scope is left to grant.');
-  return {
-    scope,
-    resources: resources.require(parameters.all('resource'), client.scope).map(({ resource }) => resource),
-  };
+  return { scope, resources: resources.map(({ resource }) => resource) };
 }
 
 function parseNonce(parameters: Parameters): string | undefined {

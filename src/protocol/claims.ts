@@ -106,7 +106,8 @@ export function nameKey(name: string): string {
 export function usernameProblem(username: string, email: string | undefined): string | undefined {
   if (email !== undefined && nameKey(username) === nameKey(email)) return undefined;
   if (username.includes('@')) return 'may hold @ only when it is the person\u2019s own e-mail address';
-  if (!/^[\p{L}\p{N}._-]{1,100}$/u.test(username))
+  // As it will be stored: there are letters that normalise into brackets, spaces and slashes.
+  if (!/^[\p{L}\p{N}._-]{1,100}$/u.test(username.normalize('NFKC')))
     return 'must be 1 to 100 letters, digits, dots, dashes or underscores';
   return undefined;
 }

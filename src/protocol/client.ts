@@ -105,7 +105,8 @@ export function checkClientMetadata(
   const parsed = rules.metadata.safeParse(input);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw refuse(issue?.path.join('.') || 'client metadata', issue?.message ?? 'is malformed');
+    // RFC 6749 §5.2: a description holds no quotes, and zod puts its options in them.
+    throw refuse(issue?.path.join('.') || 'client metadata', issue?.message.replaceAll('"', '') ?? 'is malformed');
   }
   const metadata = parsed.data as z.infer<z.ZodObject<typeof coreClientMetadata>>;
   if (metadata.client_id !== undefined) checkClientId(metadata.client_id);

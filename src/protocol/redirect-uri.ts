@@ -21,18 +21,14 @@ class ReturnAddress {
   /** Whether the request named it, or it is the only one registered. */
   readonly explicit: boolean;
   readonly state: string | undefined;
-  // A private member makes the type nominal: no object literal passes for a ReturnAddress.
-  readonly #proven = true;
+  // A protected member makes the type nominal: no object literal passes for a ReturnAddress.
+  protected readonly proven = true;
 
   constructor(client: Client, redirectUri: string, explicit: boolean, state: string | undefined) {
     this.client = client;
     this.redirectUri = redirectUri;
     this.explicit = explicit;
     this.state = state;
-  }
-
-  static isProven(value: object): value is ReturnAddress {
-    return #proven in value;
   }
 }
 

@@ -6,6 +6,7 @@
  * /userinfo takes the token.
  */
 import type { Authorization } from './authorization.ts';
+import type { Client } from './client.ts';
 import { OAuthError } from './errors.ts';
 import type { Parameters } from './message.ts';
 import type { Resource, Resources } from './resource.ts';
@@ -19,9 +20,14 @@ export interface Target {
   readonly scope: readonly string[];
 }
 
+/** What of a granted scope is open still: an operator may have taken a scope from the client, or from the API, since. */
+export function openScope(granted: readonly string[], client: Client, resources: Resources): string[] {
+  return granted.filter((token) => client.scope.includes(token) && resources.isKnownScope(token));
+}
+
 /**
  * The target of one access token out of all an authorization allows.
- * @throws OAuthError `invalid_scope` or `invalid_target` when the request asks for more than was granted, or does not
+ * @throws OAuthError `invalid_grant` when nothing of it is open any more, `invalid_scope` or `invalid_target` when the request asks for more than was granted, or does not
  *   say which of several APIs it means
  */
 export function narrow(
@@ -30,20 +36,23 @@ export function narrow(
   resources: Resources,
   issuer: string,
 ): Target {
+  const granted = openScope(authorization.scope, authorization.client, resources);
+  if (granted.length === 0 && authorization.scope.length > 0)
+    throw new OAuthError('invalid_grant', 'Nothing of what was granted is offered any more.');
   const asked = parameters.get('scope');
-  const scope = asked === undefined ? authorization.scope : parseScope(asked);
-  if (!scope.every((token) => authorization.scope.includes(token))) {
+  const scope = asked === undefined ? granted : parseScope(asked);
+  if (!scope.every((token) => granted.includes(token))) {
     throw new OAuthError('invalid_scope', 'The scope goes beyond what was granted.');
   }
-  const resource = chooseResource(authorization, scope, parameters.all('resource'), resources);
+  const resource = chooseResource({ ...authorization, scope: granted }, scope, parameters.all('resource'), resources);
   const openid = scope.includes('openid');
   const carried = scope.filter((token) => {
     const owner = resources.ofScope(token);
     // The issuer's own scopes (profile, email …) are meaningful wherever the issuer is an audience.
     return owner === undefined ? openid || resource === undefined : owner === resource;
   });
-  if (asked !== undefined && carried.length === 0) {
-    throw new OAuthError('invalid_scope', 'None of the scope applies to the resource.');
+  if (carried.length === 0) {
+    throw new OAuthError('invalid_scope', 'No scope is left for the resource.');
   }
   const audience = [...(resource ? [resource.resource] : []), ...(openid || !resource ? [issuer] : [])];
   return { resource, audience, scope: carried };

@@ -92,3 +92,8 @@ export async function dump(world: OnDatabase): Promise<string> {
   }
   return parts.join('\n');
 }
+
+/** Waits until every node has seen a change of the catalogue: none serves anything older than a second. */
+export function caughtUp(): Promise<void> {
+  return delay(1100);
+}

@@ -31,22 +31,26 @@ export function postgresCodes(database: Sql): Codes {
       const { request, address, signIn, pendingId = null } = approved;
       const { authentication } = signIn;
       const { rows } = await sql`
-        WITH answered AS (
-          UPDATE pending_authorizations SET closed_at = ${now}
-          WHERE id = ${pendingId}::uuid AND closed_at IS NULL RETURNING id
-        ), granted AS (
-          INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
-                              auth_time, acr, amr, created_at, expires_at)
-          SELECT ${grant.grantId}::uuid, ${request.client.id}::text, u.id, u.epoch, coalesce(k.epoch, 0), i.id, ${grant.sessionBound}::boolean,
-                 ${[...request.scope]}::text[], ${[...request.resources]}::text[], ${authentication.time}::timestamptz,
-                 ${authentication.acr}::text, ${[...authentication.amr]}::text[], ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
+        WITH standing AS (
+          SELECT u.id AS user_id, u.epoch AS user_epoch, coalesce(k.epoch, 0) AS consent_epoch, i.id AS sign_in_id
           FROM sign_ins i
           JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
           LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${request.client.id}
           WHERE i.id = ${signIn.id} AND i.ended_at IS NULL AND i.expires_at > ${now}
             -- Taken back since the step was decided, it must not come back to life under the new epoch.
             AND (${request.client.skipConsent}::boolean OR (k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]))
-            AND (${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered))
+        ), answered AS (
+          -- Only with a grant to show for it: else the client is still to be told that there is none.
+          UPDATE pending_authorizations SET closed_at = ${now}
+          WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
+        ), granted AS (
+          INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
+                              auth_time, acr, amr, created_at, expires_at)
+          SELECT ${grant.grantId}::uuid, ${request.client.id}::text, user_id, user_epoch, consent_epoch, sign_in_id,
+                 ${grant.sessionBound}::boolean, ${[...request.scope]}::text[], ${[...request.resources]}::text[],
+                 ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
+                 ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
+          FROM standing WHERE ${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered)
           RETURNING id, client_id
         )
         INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, nonce, expires_at)

@@ -5,7 +5,6 @@
  * several, each with an end. All are compared, in constant time; for an unknown client one is compared that nobody has.
  */
 import type { Client, ClientSecret } from '../../protocol/client.ts';
-import { OAuthError } from '../../protocol/errors.ts';
 import type { ClaimedClient, Feature } from '../../protocol/feature.ts';
 import { parseForm } from '../../protocol/message.ts';
 import { equals, sha256 } from '../../protocol/secrets.ts';
@@ -46,17 +45,15 @@ function claim({ id, secret }: { id: string; secret: string }): ClaimedClient {
   };
 }
 
-/** RFC 6749 §2.3.1: base64 of `id:secret`, both form-encoded first, so neither may hold a bare colon. */
+/**
+ * RFC 6749 §2.3.1: base64 of `id:secret`, both form-encoded first, so neither may hold a bare colon. A header that is not
+ * that was still an attempt to authenticate: it claims to be nobody, which fails with 401 like any other.
+ */
 function parseBasic(header: string): { id: string; secret: string } {
   const [, encoded] = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(header) ?? [];
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8');
   const colon = text.indexOf(':');
-  if (colon < 0) {
-    throw new OAuthError(
-      'invalid_request',
-      'The Authorization header is not HTTP Basic with a form-encoded id and secret.',
-    );
-  }
+  if (colon < 0) return { id: '', secret: '' };
   return { id: formDecode(text.slice(0, colon)), secret: formDecode(text.slice(colon + 1)) };
 }
 

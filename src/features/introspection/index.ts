@@ -2,7 +2,7 @@
  * Introspection, RFC 7662: what a token is worth, told to the API it is for and to the client that holds it. Everybody
  * else, and everything that does not stand, gets exactly `{"active":false}`: no oracle. One round trip.
  */
-import { readAccessToken, seconds } from '../../protocol/access-token.ts';
+import { readAccessToken, seconds, withOpenScope } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
@@ -27,7 +27,7 @@ export function introspection(): Feature {
           // The prefix tells what it is; token_type_hint is a hint we do not need (§2.1).
           const refreshToken = parseCredential('refresh_token', text);
           const token = refreshToken
-            ? await server.ledger.findRefreshToken(refreshToken, now)
+            ? await withOpenScope(await server.ledger.findRefreshToken(refreshToken, now), server)
             : await readAccessToken(text, now, server);
           trace.event = 'introspected';
           if (!token || !(await mayKnow(client, token, server))) return { status: 200, body: { active: false } };

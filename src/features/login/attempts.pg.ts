@@ -17,13 +17,11 @@ interface Row extends Omit<UserRow, 'id'> {
 export function postgresAttempts(database: Sql): Attempts {
   return {
     async begin(name: string, keys: AttemptKeys, now: Date): Promise<Attempt> {
-      // In the order of the keys, or two sign-ins could wait for each other.
-      const ordered = [keys.source, keys.account].sort(Buffer.compare);
       const over = new Date(now.getTime() - ATTEMPT_WINDOW);
       const { rows } = await sql<Row>`
         WITH counted AS (
           INSERT INTO sign_in_attempts AS a (key, window_start, failures)
-          SELECT key, ${now}::timestamptz, 1 FROM unnest(${ordered}::bytea[]) AS key
+          SELECT key, ${now}::timestamptz, 1 FROM unnest(${ordered(keys)}::bytea[]) AS key
           ON CONFLICT (key) DO UPDATE SET
             failures = CASE WHEN a.window_start <= ${over} THEN 1 ELSE a.failures + 1 END,
             window_start = CASE WHEN a.window_start <= ${over} THEN ${now}::timestamptz ELSE a.window_start END
@@ -50,17 +48,28 @@ export function postgresAttempts(database: Sql): Attempts {
 
     async succeeded(keys: AttemptKeys, { userId, epoch, rehash = null }): Promise<void> {
       await sql`
-        WITH cleared AS (
-          DELETE FROM sign_in_attempts WHERE key = ${keys.account}
+        WITH held AS (
+          SELECT key FROM sign_in_attempts WHERE key = ANY(${ordered(keys)}::bytea[]) ORDER BY key FOR UPDATE
+        ), cleared AS (
+          DELETE FROM sign_in_attempts a USING held WHERE a.key = held.key AND a.key = ${keys.account}
         ), taken_back AS (
-          UPDATE sign_in_attempts SET failures = greatest(failures - 1, 0) WHERE key = ${keys.source}
+          UPDATE sign_in_attempts a SET failures = greatest(failures - 1, 0)
+          FROM held WHERE a.key = held.key AND a.key = ${keys.source}
         )
         UPDATE users SET password_hash = ${rehash}
         WHERE id = ${userId} AND epoch = ${epoch} AND ${rehash}::text IS NOT NULL`.execute(database);
     },
 
     async forget(before: Date): Promise<void> {
-      await sql`DELETE FROM sign_in_attempts WHERE window_start < ${before}`.execute(database);
+      // What somebody is counting on just now is not over, or will be the next time.
+      await sql`
+        DELETE FROM sign_in_attempts WHERE key IN (
+          SELECT key FROM sign_in_attempts WHERE window_start < ${before} FOR UPDATE SKIP LOCKED)`.execute(database);
     },
   };
+}
+
+/** Rows are locked in the order of their keys, or two sign-ins could wait for each other. */
+function ordered({ source, account }: AttemptKeys): Buffer[] {
+  return [source, account].sort(Buffer.compare);
 }

@@ -45,7 +45,8 @@ async function ask(request: BrowserRequest, server: AuthorizationServer): Promis
 async function decide(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
   const session = await sessionOf(request, server.sessions);
   const credential = parseCredential('session', request.cookie('session'));
-  if (!session || !credential) return signedOut();
+  // A form of another site comes without our SameSite cookies: nothing is known and nothing forgotten here, the GET asks.
+  if (!session || !credential) return { kind: 'redirect', location: PATH };
   const expected = formToken(browserOf(request, server), server, PATH, session.id);
   if (!equals(request.parameters.get('csrf') ?? '', expected)) return ask(request, server);
   await server.sessions.end(credential, request.now);

@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postgresAccess } from '../../src/features/account/access.pg.ts';
+import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
+import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
+import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
+import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
+import { setUserDisabled } from '../../src/postgres/people.pg.ts';
+import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
+import { Parameters } from '../../src/protocol/message.ts';
+import { mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
+import { aClient, aCode, aSignIn, aUser, countOf, DAY, IDLE, minted, openStore, race, type Store } from './store.ts';
+
+describe('authorization codes', () => {
+  let store: Store;
+  let codes: ReturnType<typeof postgresCodes>;
+  let clientId: string;
+  beforeAll(async () => {
+    store = await openStore();
+    codes = postgresCodes(store.sql);
+    clientId = await aClient(store);
+  });
+  afterAll(() => store.close());
+
+  async function issued() {
+    const userId = await aUser(store);
+    const { session, signIn } = await aSignIn(store, userId);
+    return { userId, session, signIn, ...(await aCode(store, clientId, signIn)) };
+  }
+
+  async function openPending() {
+    const id = mintId(store.now, randomBytes);
+    const pendings = postgresPendingAuthorizations(store.sql);
+    await pendings.open({
+      id,
+      browserHash: sha256('browser'),
+      clientId,
+      parameters: new Parameters([]),
+      expiresAt: store.at(900_000),
+    });
+    return { id, isOpen: () => pendings.close(id, store.now) };
+  }
+
+  it('keep what was approved', async () => {
+    const { userId, signIn, code, grantId } = await issued();
+    await expect(codes.find(code, store.now)).resolves.toEqual({
+      authorization: {
+        grantId,
+        user: { id: userId, username: signIn.user.username, claims: {} },
+        authentication: signIn.authentication,
+        scope: ['photos.read'],
+        resources: [],
+        nonce: 'nonce',
+        expiresAt: store.at(90 * DAY),
+      },
+      clientId,
+      redirectUri: 'https://app.example/callback',
+      codeChallenge: 'challenge',
+      expiresAt: store.at(60_000),
+      redeemed: false,
+      stands: true,
+    });
+  });
+
+  it('of twenty redemptions at once exactly one wins, and only its tokens are stored', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const { code } = await issued();
+      const before = [await countOf(store, 'access_tokens'), await countOf(store, 'refresh_tokens')];
+      const outcomes = await race(20, () =>
+        codes.redeem(code, clientId, minted(clientId, store.now).forStore, store.now),
+      );
+      expect(outcomes).toEqual({ redeemed: 1, lost: 19 });
+      expect([await countOf(store, 'access_tokens'), await countOf(store, 'refresh_tokens')]).toEqual(
+        before.map((count) => count + 1),
+      );
+    }
+  });
+
+  it('lose for another client, another secret, and after their minute, and can be redeemed all the same', async () => {
+    const { code } = await issued();
+    const { forStore } = minted(clientId, store.now);
+    const stranger = { ...code, hash: sha256('a guess') };
+    const tokens = await countOf(store, 'access_tokens');
+    expect(await codes.redeem(code, 'another client', forStore, store.now)).toBe('lost');
+    expect(await codes.redeem(stranger, clientId, forStore, store.now)).toBe('lost');
+    expect(await codes.redeem(code, clientId, forStore, store.at(60_000))).toBe('lost');
+    expect(await codes.find(stranger, store.now)).toBeUndefined();
+    expect(await countOf(store, 'access_tokens')).toBe(tokens);
+    expect(await codes.redeem(code, clientId, forStore, store.at(59_999))).toBe('redeemed');
+    expect(await codes.find(code, store.now)).toMatchObject({ redeemed: true, stands: true });
+  });
+
+  it('that never were, of a time without a partition, are simply unknown', async () => {
+    for (const time of [new Date(0), store.at(-400 * DAY), store.at(400 * DAY)]) {
+      const code = mintCredential('authorization_code', time, randomBytes);
+      expect(await codes.find(code, store.now)).toBeUndefined();
+      expect(await codes.redeem(code, clientId, minted(clientId, store.now).forStore, store.now)).toBe('lost');
+    }
+  });
+
+  it('end with their grant when one is presented again', async () => {
+    const { code, grantId } = await issued();
+    const { accessToken, refreshToken, forStore } = minted(clientId, store.now);
+    await codes.redeem(code, clientId, forStore, store.now);
+    const ledger = postgresLedger(store.sql);
+    expect(await ledger.findAccessToken(accessToken, store.now)).toBeDefined();
+    await codes.revokeReplayed(grantId, store.now);
+    expect(await codes.find(code, store.now)).toMatchObject({ redeemed: true, stands: false });
+    expect(await ledger.findAccessToken(accessToken, store.now)).toBeUndefined();
+    expect(await ledger.findRefreshToken(refreshToken, store.now)).toBeUndefined();
+  });
+
+  it('answer a pending authorization once, of twenty at once', async () => {
+    const { signIn } = await issued();
+    const pending = await openPending();
+    const grants = await countOf(store, 'grants');
+    const outcomes = await race(
+      20,
+      async () => (await aCode(store, clientId, signIn, { pendingId: pending.id })).outcome,
+    );
+    expect(outcomes).toEqual({ issued: 1, gone: 19 });
+    expect(await countOf(store, 'grants')).toBe(grants + 1);
+    expect(await pending.isOpen()).toBe(false);
+  });
+
+  it('are not made without a consent that stands and covers them, but for a first-party client', async () => {
+    const { userId, signIn } = await issued();
+    const ask = async (scope = ['photos.read']) =>
+      (await aCode(store, clientId, signIn, { firstParty: false, scope })).outcome;
+    expect(await ask()).toBe('gone');
+    const pendingId = mintId(store.now, randomBytes);
+    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['photos.read'], pendingId }, store.now);
+    expect(await ask()).toBe('issued');
+    expect(await ask(['photos.read', 'photos.write'])).toBe('gone');
+    await postgresAccess(store.sql).remove(userId, clientId, store.now);
+    expect(await ask()).toBe('gone');
+    expect((await aCode(store, clientId, signIn)).outcome).toBe('issued');
+  });
+
+  it.each<
+    [string, (who: { userId: string; session: Awaited<ReturnType<typeof aSignIn>>['session'] }) => Promise<unknown>]
+  >([
+    ['the person was disabled', ({ userId }) => setUserDisabled(store.sql, userId, true, store.now)],
+    [
+      'the person was disabled and enabled',
+      async ({ userId }) => {
+        await setUserDisabled(store.sql, userId, true, store.now);
+        await setUserDisabled(store.sql, userId, false, store.now);
+      },
+    ],
+    ['the session has ended', ({ session }) => postgresSessions(store.sql, IDLE).end(session, store.now)],
+  ])('are not made when %s meanwhile, and the request stays unanswered', async (_what, end) => {
+    const who = await issued();
+    const pending = await openPending();
+    await end(who);
+    const grants = await countOf(store, 'grants');
+    expect((await aCode(store, clientId, who.signIn, { pendingId: pending.id })).outcome).toBe('gone');
+    expect((await aCode(store, clientId, who.signIn)).outcome).toBe('gone');
+    expect(await countOf(store, 'grants')).toBe(grants);
+    // All or nothing: its client can still be told.
+    expect(await pending.isOpen()).toBe(true);
+  });
+});

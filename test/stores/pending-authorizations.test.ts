@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
+import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
+import { Parameters } from '../../src/protocol/message.ts';
+import { mintId, sha256 } from '../../src/protocol/secrets.ts';
+import { aClient, aUser, DAY, openStore, race, type Store } from './store.ts';
+
+const MINE = sha256('my browser');
+const THEIRS = sha256('another browser');
+
+describe('pending authorizations', () => {
+  let store: Store;
+  let pendings: ReturnType<typeof postgresPendingAuthorizations>;
+  beforeAll(async () => {
+    store = await openStore();
+    pendings = postgresPendingAuthorizations(store.sql);
+  });
+  afterAll(() => store.close());
+
+  const parameters = new Parameters([
+    ['client_id', 'client'],
+    ['resource', 'https://b.example'],
+    ['state', 'a&b=ü 🗝'],
+    ['resource', 'https://a.example'],
+  ]);
+
+  async function open(browserHash: Buffer | undefined): Promise<string> {
+    const id = mintId(store.now, randomBytes);
+    await pendings.open({ id, browserHash, clientId: 'client', parameters, expiresAt: store.at(900_000) });
+    return id;
+  }
+
+  it('keep the request as it came, for the browser it came from, for their time', async () => {
+    const id = await open(MINE);
+    const found = await pendings.find(id, MINE, store.now);
+    expect(found?.parameters.pairs()).toEqual(parameters.pairs());
+    expect(found).toMatchObject({
+      id,
+      bound: true,
+      signedIn: undefined,
+      consented: undefined,
+      denied: false,
+      closed: false,
+    });
+    expect(await pendings.find(id, THEIRS, store.now)).toBeUndefined();
+    expect(await pendings.find(id, MINE, store.at(899_999))).toBeDefined();
+    expect(await pendings.find(id, MINE, store.at(900_000))).toBeUndefined();
+    for (const time of [store.now, new Date(0), store.at(400 * DAY)]) {
+      expect(await pendings.find(mintId(time, randomBytes), MINE, store.now)).toBeUndefined();
+    }
+  });
+
+  it('that are nobody’s become one browser’s, of twenty at once', async () => {
+    const id = await open(undefined);
+    expect(await pendings.find(id, THEIRS, store.now)).toMatchObject({ bound: false });
+    const outcomes = await race(20, async (index) =>
+      (await pendings.bind(id, sha256(`browser ${index}`), store.now)) ? 'bound' : 'late',
+    );
+    expect(outcomes).toEqual({ bound: 1, late: 19 });
+    expect(await pendings.find(id, THEIRS, store.now)).toBeUndefined();
+  });
+
+  it('are bound neither after their time nor after their answer', async () => {
+    const late = await open(undefined);
+    expect(await pendings.bind(late, MINE, store.at(900_000))).toBe(false);
+    const answered = await open(undefined);
+    await pendings.close(answered, store.now);
+    expect(await pendings.bind(answered, MINE, store.now)).toBe(false);
+  });
+
+  it('are closed once, of twenty at once', async () => {
+    const id = await open(MINE);
+    const outcomes = await race(20, async () => ((await pendings.close(id, store.now)) ? 'closed' : 'late'));
+    expect(outcomes).toEqual({ closed: 1, late: 19 });
+    expect(await pendings.find(id, MINE, store.now)).toMatchObject({ closed: true });
+  });
+
+  it('take no answer of a person once they are closed', async () => {
+    const [userId, clientId] = [await aUser(store), await aClient(store)];
+    const id = await open(MINE);
+    await pendings.close(id, store.now);
+    await pendings.deny(id, store.now);
+    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['a'], pendingId: id }, store.now);
+    expect(await pendings.find(id, MINE, store.now)).toMatchObject({ denied: false, consented: undefined });
+  });
+
+  it('record yes, by whom and to what, and no', async () => {
+    const [userId, clientId] = [await aUser(store), await aClient(store)];
+    const id = await open(MINE);
+    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['b', 'a'], pendingId: id }, store.now);
+    expect((await pendings.find(id, MINE, store.now))?.consented).toEqual({ userId, scope: ['b', 'a'] });
+    await pendings.deny(id, store.now);
+    expect(await pendings.find(id, MINE, store.now)).toMatchObject({ denied: true, closed: false });
+  });
+});

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postgresRefreshTokens } from '../../src/features/refresh-token/refresh-tokens.pg.ts';
+import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
+import { keepPartitions } from '../../src/postgres/partitions.ts';
+import { mintCredential, sha256 } from '../../src/protocol/secrets.ts';
+import { countOf, DAY, HOUR, minted, openStore, race, type Store, someTokens } from './store.ts';
+
+describe('refresh tokens', () => {
+  let store: Store;
+  let tokens: ReturnType<typeof postgresRefreshTokens>;
+  beforeAll(async () => {
+    store = await openStore();
+    tokens = postgresRefreshTokens(store.sql);
+  });
+  afterAll(() => store.close());
+
+  it('of twenty rotations at once exactly one wins, and all find its successor', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const { refreshToken, clientId } = await someTokens(store);
+      const before = [await countOf(store, 'access_tokens'), await countOf(store, 'refresh_tokens')];
+      const successors = new Map<number, Buffer>();
+      let winner = -1;
+      const outcomes = await race(20, async (index) => {
+        const successor = randomBytes(40);
+        successors.set(index, successor);
+        const outcome = await tokens.rotate(refreshToken, successor, minted(clientId, store.now).forStore, store.now);
+        if (outcome === 'rotated') winner = index;
+        return outcome;
+      });
+      expect(outcomes).toEqual({ rotated: 1, lost: 19 });
+      expect((await tokens.find(refreshToken, store.now))?.successor).toEqual(successors.get(winner));
+      expect([await countOf(store, 'access_tokens'), await countOf(store, 'refresh_tokens')]).toEqual(
+        before.map((count) => count + 1),
+      );
+    }
+  });
+
+  it('are not rotated with another secret, after their idle time, or twice', async () => {
+    const { refreshToken, clientId } = await someTokens(store);
+    const { forStore } = minted(clientId, store.now);
+    const guess = { ...refreshToken, hash: sha256('a guess') };
+    expect(await tokens.rotate(guess, randomBytes(1), forStore, store.now)).toBe('lost');
+    expect(await tokens.find(guess, store.now)).toBeUndefined();
+    expect(await tokens.rotate(refreshToken, randomBytes(1), forStore, store.at(14 * DAY))).toBe('lost');
+    expect(await tokens.find(refreshToken, store.now)).toMatchObject({ rotatedAt: undefined, successor: undefined });
+    expect(await tokens.rotate(refreshToken, Buffer.from('one'), forStore, store.now)).toBe('rotated');
+    expect(await tokens.rotate(refreshToken, Buffer.from('two'), minted(clientId, store.now).forStore, store.now)).toBe(
+      'lost',
+    );
+    expect(await tokens.find(refreshToken, store.now)).toMatchObject({
+      rotatedAt: store.now,
+      successor: Buffer.from('one'),
+    });
+  });
+
+  it('that stay give a new access token each time, and their idle time is written once an hour', async () => {
+    const { refreshToken, clientId } = await someTokens(store);
+    const use = async (now: Date) => {
+      await keepPartitions(store.sql, now);
+      const { accessToken, forStore } = minted(clientId, now);
+      const idle = new Date(now.getTime() + 14 * DAY);
+      expect(await tokens.use(refreshToken, { ...forStore, refreshToken: undefined }, idle, now)).toBe('used');
+      expect(await postgresLedger(store.sql).findAccessToken(accessToken, now)).toBeDefined();
+      return (await tokens.find(refreshToken, now))?.expiresAt;
+    };
+    expect(await use(store.at(HOUR - 1))).toEqual(store.at(14 * DAY));
+    expect(await use(store.at(HOUR + 1))).toEqual(store.at(HOUR + 1 + 14 * DAY));
+    expect(await use(store.at(2 * HOUR))).toEqual(store.at(HOUR + 1 + 14 * DAY));
+    expect(await use(store.at(2 * HOUR + 2))).toEqual(store.at(2 * HOUR + 2 + 14 * DAY));
+  });
+
+  it('used by twenty at once give each an access token', async () => {
+    const { refreshToken, clientId } = await someTokens(store);
+    const before = await countOf(store, 'access_tokens');
+    const outcomes = await race(20, () => {
+      const { forStore } = minted(clientId, store.now);
+      return tokens.use(refreshToken, { ...forStore, refreshToken: undefined }, store.at(14 * DAY), store.now);
+    });
+    expect(outcomes).toEqual({ used: 20 });
+    expect(await countOf(store, 'access_tokens')).toBe(before + 20);
+  });
+
+  it('that never were are unknown, and nothing is stored for them', async () => {
+    const before = await countOf(store, 'access_tokens');
+    for (const time of [store.now, new Date(0), store.at(400 * DAY)]) {
+      const token = mintCredential('refresh_token', time, randomBytes);
+      const { forStore } = minted('nobody', store.now);
+      expect(await tokens.find(token, store.now)).toBeUndefined();
+      expect(await tokens.rotate(token, randomBytes(1), forStore, store.now)).toBe('lost');
+      expect(await tokens.use(token, forStore, store.at(DAY), store.now)).toBe('lost');
+    }
+    expect(await countOf(store, 'access_tokens')).toBe(before);
+  });
+
+  it('used again after their window end the grant, with every token of it', async () => {
+    const { refreshToken, accessToken, clientId, grantId } = await someTokens(store);
+    const next = minted(clientId, store.now);
+    await tokens.rotate(refreshToken, randomBytes(1), next.forStore, store.now);
+    await tokens.revokeReused(grantId, store.now);
+    const ledger = postgresLedger(store.sql);
+    for (const token of [refreshToken, next.refreshToken]) {
+      expect((await tokens.find(token, store.now))?.stands).toBe(false);
+      expect(await ledger.findRefreshToken(token, store.now)).toBeUndefined();
+    }
+    for (const token of [accessToken, next.accessToken]) {
+      expect(await ledger.findAccessToken(token, store.now)).toBeUndefined();
+    }
+  });
+});
