@@ -86,16 +86,18 @@ async function serve(): Promise<void> {
     process.exitCode = await supervise(config, stop);
     return;
   }
-  const server = await startServer({ config, secrets, signal: stop }).catch((error: unknown) => {
-    // Told to stop while it waited for its database.
-    if (stop.aborted) return undefined;
-    throw error;
-  });
-  if (server) {
+  try {
+    const server = await startServer({ config, secrets, signal: stop }).catch((error: unknown) => {
+      // Told to stop while it waited for its database.
+      if (stop.aborted) return undefined;
+      throw error;
+    });
     await toldToStop(stop);
-    await server.close();
+    await server?.close();
+  } finally {
+    // The channel to the primary would keep a worker alive.
+    cluster.worker?.disconnect();
   }
-  cluster.worker?.disconnect();
 }
 
 /** The primary of several workers serves no requests; it has the port for metrics, which are those of all. */

@@ -30,10 +30,10 @@ export function bearerEndpoints(
   app.setErrorHandler((error, request, reply) => {
     const told = tellable(error);
     note(request, error, told);
-    reply.code(told.status).headers(told.headers);
-    if (told.status < 500 && told.status !== 405 && told.status !== 413) {
-      reply.header('www-authenticate', challenge(server.issuer, told, error instanceof NoToken));
-    }
+    reply.code(told.status);
+    if (error instanceof NoToken) reply.header('www-authenticate', `Bearer realm="${server.issuer}"`);
+    else if ([400, 401, 403].includes(told.status)) reply.header('www-authenticate', challenge(server.issuer, told));
+    reply.headers(told.headers);
     return error instanceof NoToken ? reply.send() : reply.send({ error: told.code, error_description: told.message });
   });
   for (const endpoint of endpoints) {
@@ -46,27 +46,34 @@ export function bearerEndpoints(
   }
 }
 
-function challenge(issuer: string, told: OAuthError, bare: boolean): string {
-  const error = bare ? '' : `, error="${told.code}", error_description="${told.message}"`;
-  const scope = told.code === 'insufficient_scope' ? ', scope="openid"' : '';
-  return `Bearer realm="${issuer}"${error}${scope}`;
+/** RFC 6750 §3. */
+function challenge(issuer: string, told: OAuthError, scope?: string): string {
+  const needed = scope === undefined ? '' : `, scope="${scope}"`;
+  return `Bearer realm="${issuer}", error="${told.code}", error_description="${told.message}"${needed}`;
+}
+
+function insufficientScope(issuer: string, scope: string): OAuthError {
+  const told = new OAuthError('insufficient_scope', 'The token lacks the scope for this.');
+  return new OAuthError(told.code, told.message, { headers: { 'www-authenticate': challenge(issuer, told, scope) } });
 }
 
 async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: FastifyReply, server: AuthorizationServer) {
   const request = toEndpointRequest(raw, server.context.now());
+  const { origin } = request;
+  // Until the token tells whose it is, any client's origin may read that it is not valid.
+  if (origin !== undefined) allowOrigin(origin, await server.catalogue.isClientOrigin(origin), reply);
   const token = await readAccessToken(presentedToken(raw, request), request.now, server);
-  if (token === undefined || token.kind !== 'access_token' || !token.audience.includes(server.issuer)) {
-    // An openid token that does not name us is for somebody else, and one for us alone may lack the scope.
-    if (token && !token.scope.includes(endpoint.scope))
-      throw new OAuthError('insufficient_scope', 'The token lacks the scope for this.');
-    throw new OAuthError('invalid_token', 'The access token is not valid here.');
-  }
+  if (!token) throw new OAuthError('invalid_token', 'The access token is not valid.');
   request.trace.clientId = token.clientId;
   request.trace.userId = token.user?.id ?? '';
-  if (request.origin !== undefined) await allowOrigin(request.origin, token.clientId, reply, server);
-  // A token without a user is not one short of a scope: nobody can be asked for more.
-  if (token.user && !token.scope.includes(endpoint.scope))
-    throw new OAuthError('insufficient_scope', 'The token lacks the scope for this.');
+  if (origin !== undefined) {
+    const client = await findClient(server.catalogue, token.clientId);
+    allowOrigin(origin, client?.origins.has(origin) ?? false, reply);
+  }
+  // A token that stands for nobody is not one short of a scope: there is nobody to ask for more.
+  if (token.user && !token.scope.includes(endpoint.scope)) throw insufficientScope(server.issuer, endpoint.scope);
+  if (!token.audience.includes(server.issuer))
+    throw new OAuthError('invalid_token', 'The access token is not for this.');
   const response = await endpoint.handle(request, token, server);
   return reply.code(response.status).send(response.body);
 }
@@ -96,17 +103,11 @@ function presentedToken(raw: FastifyRequest, request: EndpointRequest): string {
   return token;
 }
 
-async function allowOrigin(
-  origin: string,
-  clientId: string,
-  reply: FastifyReply,
-  server: AuthorizationServer,
-): Promise<void> {
+function allowOrigin(origin: string, allowed: boolean, reply: FastifyReply): void {
   reply.header('vary', 'Origin');
-  const client = await findClient(server.catalogue, clientId);
-  if (client?.origins.has(origin)) {
+  if (allowed) {
     reply
       .header('access-control-allow-origin', origin)
       .header('access-control-expose-headers', 'WWW-Authenticate, X-Request-Id');
-  }
+  } else reply.removeHeader('access-control-allow-origin');
 }

@@ -90,7 +90,7 @@ export class Audit {
       await sql`
         INSERT INTO audit (id, at, event, request_id, client_id, user_id, grant_id, source, times, detail)
         SELECT id, at, event, request_id, client_id, user_id, grant_id, source, times, detail
-        FROM jsonb_to_recordset(${JSON.stringify([...rows.values()])}::jsonb)
+        FROM jsonb_to_recordset(${JSON.stringify([...rows.values()], storable)}::jsonb)
           AS r(id uuid, at timestamptz, event text, request_id text, client_id text, user_id uuid, grant_id uuid,
                source text, times integer, detail jsonb)`.execute(this.#database);
     } catch {
@@ -100,4 +100,9 @@ export class Audit {
       }
     }
   }
+}
+
+/** What PostgreSQL has no text for, NUL and halves of characters: one of them would keep the whole batch out, for good. */
+function storable(_name: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.replaceAll('\0', '\uFFFD').replace(/\p{Surrogate}/gu, '\uFFFD') : value;
 }

@@ -136,8 +136,9 @@ export class PostgresCatalogue implements Catalogue {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#listener?.end().catch(() => undefined);
+    // In this order: a client of pg that is ended while it connects never says that it has ended.
     await this.#running;
+    await this.#listener?.end().catch(() => undefined);
   }
 
   async #follow(): Promise<void> {
@@ -158,6 +159,7 @@ export class PostgresCatalogue implements Catalogue {
       connectionString: this.#options.directUrl,
       application_name: 'gatehouse listener',
       connectionTimeoutMillis: 3000,
+      query_timeout: 3000,
     });
     const lost = () => {
       if (this.#listener === listener) this.#listener = undefined;

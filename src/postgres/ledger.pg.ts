@@ -3,7 +3,7 @@
  * and how minted tokens are stored from the row that was spent.
  */
 import { type RawBuilder, sql } from 'kysely';
-import type { Authentication } from '../protocol/authorization.ts';
+import type { Authentication, Authorization } from '../protocol/authorization.ts';
 import type { Minted } from '../protocol/feature.ts';
 import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
@@ -43,12 +43,28 @@ export interface GrantRow {
   claims: Record<string, never>;
 }
 
-export function toAuthentication(row: Pick<GrantRow, 'auth_time' | 'acr' | 'amr'>): Authentication | undefined {
+function toAuthentication(row: Pick<GrantRow, 'auth_time' | 'acr' | 'amr'>): Authentication | undefined {
   return row.auth_time ? { time: row.auth_time, acr: row.acr ?? '', amr: row.amr ?? [] } : undefined;
 }
 
-export function toGrantUser(row: GrantRow) {
+function toGrantUser(row: GrantRow) {
   return row.user_id === null ? undefined : toUser({ id: row.user_id, username: row.username, claims: row.claims });
+}
+
+/** What a grant authorizes: all of it for a code, the scope of the token for a refresh token. */
+export function toAuthorization(
+  row: GrantRow,
+  { scope, nonce }: { scope: readonly string[]; nonce?: string | undefined },
+): Omit<Authorization, 'client'> {
+  return {
+    grantId: row.grant_id ?? undefined,
+    user: toGrantUser(row),
+    authentication: toAuthentication(row),
+    scope,
+    resources: row.resources,
+    nonce,
+    expiresAt: row.grant_expires_at,
+  };
 }
 
 /**

@@ -81,7 +81,8 @@ async function changing<T extends string>(database: Sql, change: (transaction: S
 
 async function replaceScopes(transaction: Sql, { resource, scopes }: ResourceMetadata): Promise<boolean> {
   await sql`DELETE FROM resource_scopes WHERE resource = ${resource}`.execute(transaction);
-  const names = Object.keys(scopes);
+  // In one order, or two that want each other's names could wait for each other.
+  const names = Object.keys(scopes).sort();
   const { rows } = await sql`
     INSERT INTO resource_scopes (scope, resource)
     SELECT scope, ${resource} FROM unnest(${names}::text[]) AS scope

@@ -6,8 +6,8 @@ import type { Sql } from './database.ts';
 import { toUser, type UserRow } from './people.pg.ts';
 
 /**
- * A sign-in keeps its id (and with it the tokens bound to it) when the same person signs in again within this time; its
- * partition stands for at least twice as long.
+ * A sign-in that stands keeps its id (and with it the tokens bound to it) when the same person signs in again within this
+ * time; its partition stands for at least twice as long. One that is over stays over, with all that was bound to it.
  */
 const SAME_SIGN_IN = 24 * 3600 * 1000;
 /** Last use is written at most this often: a write for every page would be a write for nothing. */
@@ -65,7 +65,7 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
             amr = CASE WHEN ${samePerson} THEN ${[...authentication.amr]}::text[] ELSE i.amr END,
             expires_at = CASE WHEN ${samePerson} THEN ${record.expiresAt}::timestamptz ELSE i.expires_at END
           FROM ended, users u
-          WHERE i.session_id = ended.id AND i.ended_at IS NULL
+          WHERE i.session_id = ended.id AND i.ended_at IS NULL AND i.expires_at > ${now}
             AND u.id = i.user_id AND u.epoch = i.user_epoch AND (NOT (${samePerson}) OR u.epoch = ${record.userEpoch})
             AND i.id > ${idFloor(new Date(now.getTime() - 2 * SAME_SIGN_IN))} AND (NOT (${samePerson}) OR i.id > ${renewable})
           RETURNING i.id, i.user_id

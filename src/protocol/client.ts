@@ -9,7 +9,7 @@ import type { Catalogue } from './catalogue.ts';
 import { OAuthError } from './errors.ts';
 import { signingAlgs } from './jose.ts';
 import type { Profile } from './profile.ts';
-import { checkRedirectUri, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
+import { checkRedirectUri, hasPlainHost, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
 import { isScopeToken, parseScope } from './scope.ts';
 import { isUuid } from './secrets.ts';
 
@@ -144,7 +144,7 @@ export function checkClientMetadata(
   }
   for (const origin of metadata.allowed_origins ?? []) {
     const url = parseUrl(origin);
-    if (url?.origin !== origin || !isWebUri(origin))
+    if (url?.origin !== origin || !isWebUri(origin) || !hasPlainHost(url))
       throw refuse('allowed_origins', 'must hold origins, like https://app.example');
   }
   const known = rules.metadata.shape;

@@ -76,8 +76,7 @@ export function checkRedirectUri(uri: string, applicationType: Client['applicati
   if (uri.includes('#')) throw refuse('must not have a fragment');
   if (url.username !== '' || url.password !== '' || uri.includes('@')) throw refuse('must not have user information');
   if (url.protocol === 'https:' || url.protocol === 'http:') {
-    // A host with a semicolon or a comma would be read as more than a host where it is printed (CSP).
-    if (!/^(?:[a-z0-9._-]+|\[[0-9a-f:]+\])$/.test(url.hostname)) throw refuse('must have a plain host name');
+    if (!hasPlainHost(url)) throw refuse('must have a plain host name');
     // What a browser would rewrite is not what we would compare.
     if (url.href !== uri && url.href !== `${uri}/`)
       throw refuse('must be in normal form (lower-case host, no default port, no dot segments)');
@@ -99,6 +98,11 @@ export function parseUrl(text: string): URL | undefined {
   return URL.canParse(text) ? new URL(text) : undefined;
 }
 
+/** A host with a semicolon or a comma would be read as more than a host where it is printed (CSP). */
+export function hasPlainHost(url: URL): boolean {
+  return /^(?:[a-z0-9._-]+|\[[0-9a-f:]+\])$/.test(url.hostname);
+}
+
 /** Whether a URL's host is this very machine by name or literal. */
 export function isLoopback(url: URL): boolean {
   return LOOPBACK_HOSTS.has(url.hostname);
@@ -113,8 +117,13 @@ export function isClaimable(redirectUri: string): boolean {
   return (url.protocol !== 'https:' && url.protocol !== 'http:') || isLoopback(url);
 }
 
-/** What CSP's `form-action` must list so that a form's redirect may end at this address: an origin, or a scheme. */
+/**
+ * What CSP's `form-action` must list so that a form's redirects may end at this address: its origin or scheme, and the
+ * client's other origins. Chromium holds the whole chain of redirects to the list, so a callback that sends the browser on
+ * to another origin of the same client needs that origin there too (`allowed_origins`).
+ */
 export function formTarget(address: ReturnAddress): string {
   const url = new URL(address.redirectUri);
-  return url.origin === 'null' ? url.protocol : url.origin;
+  const own = url.origin === 'null' ? url.protocol : url.origin;
+  return [...new Set([own, ...address.client.origins])].join(' ');
 }

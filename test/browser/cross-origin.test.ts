@@ -3,7 +3,7 @@
  * what a page's policy lets through and stops, and frames. OAuth 2.0 Form Post Response Mode, RFC 9700 §4.7, §4.16.
  */
 import { describe, expect, test } from 'vitest';
-import { errorCodeOn, setStage, signIn, signInAndAllow } from './stage.ts';
+import { errorCodeOn, eventually, setStage, signIn, signInAndAllow } from './stage.ts';
 
 const stage = setStage();
 
@@ -124,9 +124,9 @@ describe('the policy of the pages', () => {
     })()`);
     await page.locator('h1').click();
     await stage.expectComplaint(/Content Security Policy|: policy /);
-    await expect
-      .poll(() => new Set(stage.complaints.flatMap((text) => /: policy (\S+)/.exec(text)?.slice(1) ?? [])))
-      .toEqual(new Set(['frame-src', 'img-src', 'script-src-attr', 'script-src-elem', 'style-src-elem']));
+    await eventually(
+      () => new Set(stage.complaints.flatMap((text) => /: policy (\S+)/.exec(text)?.slice(1) ?? [])),
+    ).toEqual(new Set(['frame-src', 'img-src', 'script-src-attr', 'script-src-elem', 'style-src-elem']));
     expect(await page.title()).toContain('Sign in');
     expect(await page.locator('h1').isVisible()).toBe(true);
   });

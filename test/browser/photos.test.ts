@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { runBatch } from '../../examples/photos/batch.ts';
 import { startPhotosHouse } from './photos-house.ts';
-import { setStageWith, signIn, textOf } from './stage.ts';
+import { eventually, setStageWith, signIn, textOf } from './stage.ts';
 
 const stage = setStageWith(startPhotosHouse);
 
@@ -40,9 +40,9 @@ async function openAlbum(page: Page, username = 'alice', password = 'wonderland'
 /** Nine photos, and each picture is really there. */
 async function expectAlbum(page: Page): Promise<void> {
   await page.locator('#album img').nth(8).waitFor();
-  await expect
-    .poll(() => page.evaluate("[...document.querySelectorAll('#album img')].map((image) => image.naturalWidth > 0)"))
-    .toEqual(Array.from({ length: 9 }, () => true));
+  await eventually(() =>
+    page.evaluate("[...document.querySelectorAll('#album img')].map((image) => image.naturalWidth > 0)"),
+  ).toEqual(Array.from({ length: 9 }, () => true));
 }
 
 describe('the web app', () => {
@@ -215,7 +215,7 @@ describe('the app in the browser alone', () => {
     const page = await stage.open();
     await openSpa(page);
     await page.locator('#consent-deny').click();
-    await expect.poll(() => textOf(page.locator('#status'))).toBe('Gatehouse said: access_denied');
+    await eventually(() => textOf(page.locator('#status'))).toBe('Gatehouse said: access_denied');
   });
 
   describe('CORS', () => {
@@ -267,9 +267,9 @@ describe('the app in the browser alone', () => {
         ['/account', { credentials: 'include' }],
       ];
       for (const [path, options] of asked) expect(await fetched(page, path, options), path).toBe('TypeError');
-      await expect
-        .poll(() => stage.complaints.filter((text) => text.includes('blocked by CORS policy')))
-        .toHaveLength(asked.length);
+      await eventually(() => stage.complaints.filter((text) => text.includes('blocked by CORS policy'))).toHaveLength(
+        asked.length,
+      );
       await stage.expectComplaint(/CORS policy|ERR_FAILED/);
     });
   });

@@ -12,6 +12,9 @@ import type { TestServer } from '../support/server.ts';
 import { startWorld, type World } from '../support/world.ts';
 import { type ClientApp, type ClientAppOptions, startClientApp } from './client-app.ts';
 
+/** Milliseconds to wait for what must happen, on the slowest of machines. */
+const PATIENCE = 12_000;
+
 export interface Stage<House extends TestServer = World> {
   readonly world: House;
   /** A person's browser with nothing in it; its further tabs come from `page.context()`. */
@@ -70,7 +73,7 @@ export function setStageWith<House extends TestServer>(start: () => Promise<Hous
     complaints,
     async expectComplaint(pattern) {
       forgiven.push(pattern);
-      await expect.poll(() => complaints.join('\n')).toMatch(pattern);
+      await eventually(() => complaints.join('\n')).toMatch(pattern);
     },
   };
 }
@@ -87,7 +90,7 @@ async function watchedContext(
   options?: BrowserContextOptions,
 ): Promise<BrowserContext> {
   const context = await browser.newContext(options);
-  context.setDefaultTimeout(8000);
+  context.setDefaultTimeout(PATIENCE);
   // Pages run no script of ours, but Chromium reports every violation to whoever listens.
   await context.addInitScript(`document.addEventListener('securitypolicyviolation', (event) =>
     console.error('policy', event.effectiveDirective, event.blockedURI))`);
@@ -103,6 +106,11 @@ async function watchedContext(
       complaints.push(`${response.request().method()} ${response.url()}: ${status}`);
   });
   return context;
+}
+
+/** What `read` gives fits soon. */
+export function eventually<Value>(read: () => Value) {
+  return expect.poll(read, { timeout: PATIENCE });
 }
 
 /** Fills in the login page and sends it. */

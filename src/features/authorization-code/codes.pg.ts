@@ -8,8 +8,7 @@ import {
   revokeGrant,
   rootsOfGrant,
   storing,
-  toAuthentication,
-  toGrantUser,
+  toAuthorization,
 } from '../../postgres/ledger.pg.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
@@ -71,15 +70,7 @@ export function postgresCodes(database: Sql): Codes {
       const [row] = rows;
       return (
         row && {
-          authorization: {
-            grantId: row.grant_id ?? undefined,
-            user: toGrantUser(row),
-            authentication: toAuthentication(row),
-            scope: row.granted_scope,
-            resources: row.resources,
-            nonce: row.nonce ?? undefined,
-            expiresAt: row.grant_expires_at,
-          },
+          authorization: toAuthorization(row, { scope: row.granted_scope, nonce: row.nonce ?? undefined }),
           clientId: row.client_id,
           redirectUri: row.redirect_uri,
           codeChallenge: row.code_challenge,

@@ -5,6 +5,7 @@
  */
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { displayName } from '../../protocol/claims.ts';
+import { isPublic } from '../../protocol/client.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import {
   checkForm,
@@ -65,7 +66,10 @@ async function show(request: BrowserRequest, server: AuthorizationServer): Promi
       person: { name: displayName(user), username: user.username, initial: initialOf(displayName(user)) },
       otherUrl: `/login?pending=${pending.id}`,
       access: describeAccess(interaction.request.scope, await server.catalogue.resources()),
-      returnsTo: { host: host === '' ? protocol : host, onThisDevice: isClaimable(address.redirectUri) },
+      returnsTo: {
+        host: host === '' ? protocol : host,
+        onThisDevice: isPublic(client) && isClaimable(address.redirectUri),
+      },
     },
   };
 }

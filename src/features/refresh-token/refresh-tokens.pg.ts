@@ -8,8 +8,7 @@ import {
   revokeGrant,
   rootsOfGrant,
   storing,
-  toAuthentication,
-  toGrantUser,
+  toAuthorization,
 } from '../../postgres/ledger.pg.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
@@ -39,15 +38,7 @@ export function postgresRefreshTokens(database: Sql): RefreshTokens {
       const [row] = rows;
       return (
         row && {
-          authorization: {
-            grantId: row.grant_id ?? undefined,
-            user: toGrantUser(row),
-            authentication: toAuthentication(row),
-            scope: row.scope,
-            resources: row.resources,
-            nonce: undefined,
-            expiresAt: row.grant_expires_at,
-          },
+          authorization: toAuthorization(row, { scope: row.scope }),
           clientId: row.client_id,
           expiresAt: row.expires_at,
           rotatedAt: row.rotated_at ?? undefined,

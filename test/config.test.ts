@@ -1,0 +1,206 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { environment, type Mode, readConfig, readEnvironment } from '../src/config.ts';
+import { makeCertificate } from './support/certificate.ts';
+
+const KEY = Buffer.alloc(32, 1).toString('base64url');
+const SERVE = {
+  DATABASE_URL: 'postgres://gatehouse@db.example/gatehouse',
+  GATEHOUSE_ISSUER: 'https://id.example',
+  GATEHOUSE_COOKIE_KEY: KEY,
+  GATEHOUSE_KEY_ENCRYPTION_KEY: KEY,
+  GATEHOUSE_TRUSTED_PROXIES: '10.0.0.0/8',
+};
+const DEV = { databaseUrl: SERVE.DATABASE_URL, cookieKeys: [], keyEncryptionKeys: [] };
+
+function read(mode: Mode, env: Record<string, string | undefined>) {
+  return readConfig(mode, readEnvironment(env), mode === 'dev' ? DEV : {});
+}
+
+/** The one line that a start with `env` is stopped with. */
+function refusal(mode: Mode, env: Record<string, string | undefined>): string {
+  try {
+    read(mode, env);
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ConfigurationError') return error.message;
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
+
+describe('a wrong value is refused in one line that names its variable', () => {
+  it.each<[string, string, RegExp]>([
+    ['PORT', 'http', /a port, 1 to 65535/],
+    ['PORT', '0', /a port, 1 to 65535/],
+    ['PORT', '65536', /a port, 1 to 65535/],
+    ['PORT', '3000.5', /a port, 1 to 65535/],
+    ['DATABASE_URL', 'mysql://db', /postgres:\/\//],
+    ['DATABASE_URL', 'postgres://[', /postgres:\/\//],
+    ['DATABASE_DIRECT_URL', 'db:5432', /postgres:\/\//],
+    ['DATABASE_POOL_MAX', '0', /1 to 1000/],
+    ['DATABASE_POOL_MAX', 'many', /1 to 1000/],
+    ['GATEHOUSE_PREPARED', 'maybe', /"on"\|"off"/],
+    ['GATEHOUSE_ISSUER', 'id.example', /must be an origin/],
+    ['GATEHOUSE_ISSUER', 'https://id.example/', /must be an origin/],
+    ['GATEHOUSE_ISSUER', 'https://id.example/tenant', /must be an origin/],
+    ['GATEHOUSE_ISSUER', 'https://user@id.example', /must be an origin/],
+    ['GATEHOUSE_ISSUER', 'http://id.example', /must be an origin/],
+    ['GATEHOUSE_COOKIE_KEY', 'short', /32 random bytes/],
+    ['GATEHOUSE_COOKIE_KEY', `${KEY},short`, /32 random bytes/],
+    ['GATEHOUSE_KEY_ENCRYPTION_KEY', 'short', /32 random bytes/],
+    ['GATEHOUSE_PROFILE', 'oauth1', /"oauth21"/],
+    ['GATEHOUSE_TRUSTED_PROXIES', 'everybody', /10\.0\.0\.0\/8/],
+    ['GATEHOUSE_TRUSTED_PROXIES', '10.0.0.0/33', /10\.0\.0\.0\/8/],
+    ['GATEHOUSE_METRICS_PORT', '-1', /a port/],
+    ['GATEHOUSE_PASSWORD_MIN', '0', /1 to 200/],
+    ['GATEHOUSE_WORKERS', 'two', /1 to 256, or auto/],
+    ['GATEHOUSE_WORKERS', '0', /1 to 256, or auto/],
+    ['GATEHOUSE_DEMO_DATA', 'yes', /"auto"\|"on"\|"off"/],
+    ['GATEHOUSE_BRAND_NAME', 'x'.repeat(61), /60/],
+    ['GATEHOUSE_BRAND_COLOR', 'green', /a colour like/],
+    ['LOG_LEVEL', 'loud', /"info"/],
+    ['GATEHOUSE_MTLS_CA', '/ca.pem', /does not have that capability yet/],
+    ['GATEHOUSE_ISUER', 'https://id.example', /not a variable of this version/],
+    ['GATEHOUSE_TLS_CERT', '/cert.pem', /go together/],
+    ['GATEHOUSE_TLS_KEY', '/key.pem', /go together/],
+  ])('%s=%s', (name, value, reason) => {
+    for (const mode of ['dev', 'serve'] as const) {
+      const line = refusal(mode, { ...SERVE, [name]: value });
+      expect(line).toMatch(reason);
+      expect(line).toContain(name);
+      expect(line).not.toContain('\n');
+    }
+  });
+
+  it('names all of several at once', () => {
+    expect(refusal('dev', { PORT: 'x', LOG_LEVEL: 'x', GATEHOUSE_COOKIE_KEY: 'x,y' })).toMatch(
+      /^PORT: .*; GATEHOUSE_COOKIE_KEY: .*; LOG_LEVEL: [^;]*$/,
+    );
+  });
+
+  it('never repeats a value that may be a secret', () => {
+    const line = refusal('serve', {
+      ...SERVE,
+      DATABASE_URL: 'mysql://user:pass-word@db',
+      GATEHOUSE_COOKIE_KEY: 'c-secret',
+      GATEHOUSE_KEY_ENCRYPTION_KEY: 'k-secret',
+    });
+    expect(line).not.toMatch(/pass-word|-secret/);
+  });
+});
+
+describe('serve', () => {
+  it.each(['DATABASE_URL', 'GATEHOUSE_ISSUER', 'GATEHOUSE_COOKIE_KEY', 'GATEHOUSE_KEY_ENCRYPTION_KEY'])(
+    'needs %s, and takes an empty one for none',
+    (name) => {
+      expect(refusal('serve', { ...SERVE, [name]: undefined })).toBe(
+        `\`gatehouse serve\` needs ${name}: set and start again.`,
+      );
+      expect(refusal('serve', { ...SERVE, [name]: '' })).toContain(name);
+    },
+  );
+
+  it('names all that is missing at once', () => {
+    expect(refusal('serve', {})).toContain(
+      'GATEHOUSE_ISSUER, DATABASE_URL, GATEHOUSE_COOKIE_KEY, GATEHOUSE_KEY_ENCRYPTION_KEY',
+    );
+  });
+
+  it.each(['http://localhost:3000', 'http://127.0.0.1:3000'])('refuses the http issuer %s', (issuer) => {
+    expect(refusal('serve', { ...SERVE, GATEHOUSE_ISSUER: issuer })).toContain('GATEHOUSE_ISSUER');
+  });
+
+  it('refuses an https issuer without TLS or a proxy that does it', () => {
+    const line = refusal('serve', { ...SERVE, GATEHOUSE_TRUSTED_PROXIES: undefined });
+    expect(line).toContain('GATEHOUSE_TLS_CERT');
+    expect(line).toContain('GATEHOUSE_TRUSTED_PROXIES');
+  });
+
+  it('listens everywhere, makes no demo data, runs as many processes as it is told', () => {
+    const { config } = read('serve', { ...SERVE, GATEHOUSE_WORKERS: '3', GATEHOUSE_DEMO_DATA: 'on' });
+    expect(config).toMatchObject({ host: '0.0.0.0', port: 3000, demoData: false, workers: 3, prepared: true });
+    expect(read('serve', { ...SERVE, GATEHOUSE_WORKERS: 'auto' }).config.workers).toBe(availableParallelism());
+  });
+
+  it('reads lists of keys, of which the first writes', () => {
+    const second = Buffer.alloc(32, 2);
+    const { secrets } = read('serve', {
+      ...SERVE,
+      GATEHOUSE_COOKIE_KEY: `${KEY}, ${second.toString('base64')}`,
+    });
+    expect(secrets.cookieKeys).toEqual([Buffer.alloc(32, 1), second]);
+  });
+
+  it('keeps LISTEN and migrations on DATABASE_URL unless told another way past the pooler', () => {
+    expect(read('serve', SERVE).secrets.databaseDirectUrl).toBe(SERVE.DATABASE_URL);
+    const direct = 'postgresql://db.example/direct';
+    expect(read('serve', { ...SERVE, DATABASE_DIRECT_URL: direct }).secrets.databaseDirectUrl).toBe(direct);
+  });
+});
+
+describe('dev', () => {
+  it('needs nothing', () => {
+    const { config } = read('dev', {});
+    expect(config).toMatchObject({
+      host: 'localhost',
+      issuer: 'http://localhost:3000',
+      dataFolder: '.gatehouse',
+      demoData: true,
+      workers: 1,
+    });
+  });
+
+  it('takes its issuer from PORT', () => {
+    expect(read('dev', { PORT: '3456' }).config.issuer).toBe('http://localhost:3456');
+  });
+
+  it.each<[Record<string, string>, boolean]>([
+    [{ HOST: '127.0.0.1' }, true],
+    [{ HOST: '::1' }, true],
+    [{ HOST: '0.0.0.0' }, false],
+    [{ HOST: '::' }, false],
+    [{ HOST: '192.168.1.2' }, false],
+    [{ HOST: '0.0.0.0', GATEHOUSE_DEMO_DATA: 'on' }, true],
+    [{ GATEHOUSE_DEMO_DATA: 'off' }, false],
+    [{ GATEHOUSE_ISSUER: 'https://id.example' }, false],
+    [{ GATEHOUSE_ISSUER: 'https://id.example', GATEHOUSE_DEMO_DATA: 'on' }, false],
+  ])('makes demo data under %o: %s', (env, made) => {
+    expect(read('dev', env).config.demoData).toBe(made);
+  });
+});
+
+describe('certificate and key', () => {
+  let folder: string;
+  let one: { cert: string; key: string };
+  let other: { cert: string; key: string };
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'gatehouse-config-'));
+    one = await makeCertificate(join(folder, 'one'));
+    other = await makeCertificate(join(folder, 'other'));
+    await writeFile(join(folder, 'text.pem'), 'not PEM');
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it('are taken when they belong together, and make the issuer of dev https', () => {
+    const { config } = read('dev', { GATEHOUSE_TLS_CERT: one.cert, GATEHOUSE_TLS_KEY: one.key });
+    expect(config.tls).toEqual(one);
+    expect(config.issuer).toBe('https://localhost:3000');
+  });
+
+  it('are refused when one is missing, is not PEM, or belongs to another', () => {
+    const told = (cert: string, key: string) =>
+      refusal('serve', { ...SERVE, GATEHOUSE_TLS_CERT: cert, GATEHOUSE_TLS_KEY: key });
+    const text = join(folder, 'text.pem');
+    expect(told('/nowhere/cert.pem', one.key)).toMatch(/^GATEHOUSE_TLS_CERT: .*cannot be read/);
+    expect(told(one.cert, '/nowhere/key.pem')).toMatch(/^GATEHOUSE_TLS_KEY: .*cannot be read/);
+    expect(told(text, one.key)).toMatch(/^GATEHOUSE_TLS_CERT: .*not PEM/);
+    expect(told(one.cert, text)).toMatch(/^GATEHOUSE_TLS_KEY: .*not PEM/);
+    expect(told(one.cert, other.key)).toMatch(/^GATEHOUSE_TLS_KEY: is not the key/);
+  });
+});
+
+it('every variable has words for the table of the README', () => {
+  for (const [name, { description }] of Object.entries(environment)) expect(description, name).toMatch(/\w{3}/);
+});

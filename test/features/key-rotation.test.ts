@@ -1,0 +1,215 @@
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import { createRemoteJWKSet, decodeProtectedHeader, type JWK, jwtVerify } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dueMoves, rotateKeys, type StoredKey, stateOf } from '../../src/features/key-rotation/index.ts';
+import { postgresSigningKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import type { PublicJwk } from '../../src/protocol/jose.ts';
+import { signingAlgs } from '../../src/protocol/jose.ts';
+import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
+import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
+import { getCode, introspect, PHOTOS, redeem, startWorld, type World } from '../support/world.ts';
+
+const HOUR = 3600_000;
+const DAY = 24 * HOUR;
+const START = new Date('2026-01-01T00:00:00Z').getTime();
+
+/** Keys of one algorithm, moved by the rules alone. */
+class Simulation {
+  keys: StoredKey[] = [];
+  #made = 0;
+
+  /** What one run of the job does: moves until there are none. */
+  run(at: number, force = false): void {
+    const now = new Date(at);
+    for (let forced = force, rounds = 0; ; forced = false, rounds += 1) {
+      const moves = dueMoves(this.keys, now, forced);
+      if (moves.length === 0) return;
+      if (rounds > 5) throw new Error('it never ends');
+      for (const move of moves) {
+        if (move.kind === 'publish') this.keys.push(this.#key(now));
+        else if (move.kind === 'remove') this.keys = this.keys.filter(({ kid }) => kid !== move.kid);
+        else {
+          const change = move.kind === 'activate' ? { activatedAt: now } : { retiredAt: now };
+          this.keys = this.keys.map((key) => (key.kid === move.kid ? { ...key, ...change } : key));
+        }
+      }
+    }
+  }
+
+  #key(createdAt: Date): StoredKey {
+    this.#made += 1;
+    const kid = `key ${this.#made}`;
+    return {
+      kid,
+      alg: 'ES256',
+      publicJwk: {} as PublicJwk,
+      privateKey: { ciphertext: Buffer.alloc(0), keyName: '' },
+      createdAt,
+      activatedAt: undefined,
+      retiredAt: undefined,
+    };
+  }
+
+  in(state: ReturnType<typeof stateOf>): StoredKey[] {
+    return this.keys.filter((key) => stateOf(key) === state);
+  }
+
+  get active(): StoredKey {
+    const [only, ...others] = this.in('active');
+    if (!only || others.length > 0) throw new Error(`${others.length + 1} keys sign`);
+    return only;
+  }
+}
+
+describe('when keys are due', () => {
+  it('at the first start: one that signs and one that waits', () => {
+    const simulation = new Simulation();
+    simulation.run(START);
+    expect([simulation.in('active').length, simulation.in('next').length, simulation.in('retired').length]).toEqual([
+      1, 1, 0,
+    ]);
+  });
+
+  it('through fourteen months, with the job late, missed for days or run twice', () => {
+    const gaps = fc.array(
+      fc.oneof(
+        { weight: 20, arbitrary: fc.constant(12 * HOUR) },
+        { weight: 2, arbitrary: fc.integer({ min: 0, max: 3 * DAY }) },
+        { weight: 1, arbitrary: fc.integer({ min: 3 * DAY, max: 120 * DAY }) },
+      ),
+      { minLength: 300, maxLength: 600 },
+    );
+    fc.assert(
+      fc.property(gaps, (waits) => {
+        const simulation = new Simulation();
+        simulation.run(START);
+        const first = simulation.active.kid;
+        let now = START;
+        let before = simulation.keys;
+        for (const wait of waits) {
+          now += wait;
+          simulation.run(now);
+          const { active } = simulation;
+          // One signs, one waits: the next rotation never has to make a key nobody has seen.
+          expect(simulation.in('next')).toHaveLength(1);
+          const activatedAt = active.activatedAt?.getTime() ?? 0;
+          if (active.kid !== first) expect(activatedAt - active.createdAt.getTime()).toBeGreaterThanOrEqual(DAY);
+          // Whatever the gaps, no run leaves a key signing that was due.
+          expect(now - activatedAt).toBeLessThan(90 * DAY);
+          // What was taken away had not signed for a day.
+          const gone = before.filter(({ kid }) => !simulation.keys.some((key) => key.kid === kid));
+          for (const key of gone) expect(now - (key.retiredAt?.getTime() ?? now)).toBeGreaterThanOrEqual(DAY);
+          expect(simulation.keys.length).toBeLessThanOrEqual(3);
+          before = simulation.keys;
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('a rotation by hand takes effect at once and keeps what signed until now', () => {
+    const simulation = new Simulation();
+    simulation.run(START);
+    const [old, next] = [simulation.active, simulation.in('next')[0]];
+    simulation.run(START + HOUR, true);
+    expect(simulation.active.kid).toBe(next?.kid);
+    expect(simulation.in('retired').map(({ kid }) => kid)).toEqual([old.kid]);
+    expect(simulation.in('next')).toHaveLength(1);
+    simulation.run(START + HOUR + DAY - 1);
+    expect(simulation.in('retired')).toHaveLength(1);
+    simulation.run(START + HOUR + DAY);
+    expect(simulation.in('retired')).toHaveLength(0);
+  });
+
+  it('a key that is old waits for a next one that verifiers have had time to see', () => {
+    const simulation = new Simulation();
+    simulation.run(START);
+    simulation.keys = simulation.keys.filter((key) => stateOf(key) === 'active');
+    const old = simulation.active.kid;
+    simulation.run(START + 91 * DAY);
+    expect(simulation.active.kid).toBe(old);
+    simulation.run(START + 92 * DAY - 1);
+    expect(simulation.active.kid).toBe(old);
+    simulation.run(START + 92 * DAY);
+    expect(simulation.active.kid).not.toBe(old);
+  });
+});
+
+describe('rotation while tokens live', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld();
+  });
+  afterAll(() => world.close());
+
+  const encryption = new KeyEncryption([TEST_KEY_ENCRYPTION_KEY], randomBytes);
+  const rotate = (force: boolean) =>
+    rotateKeys(postgresSigningKeys(world.running.database.sql), signingAlgs, encryption, world.clock.now(), force);
+
+  async function published(): Promise<JWK[]> {
+    return ((await (await fetch(`${world.issuer}/jwks`)).json()) as { keys: JWK[] }).keys;
+  }
+  const kidsOf = async (alg: string) => (await published()).filter((key) => key.alg === alg).map(({ kid }) => kid);
+
+  async function issued(): Promise<{ access: string; id: string }> {
+    const { json } = await redeem(world, await getCode(world));
+    return { access: String(json.access_token), id: String(json.id_token) };
+  }
+  const kidOf = (token: string) => decodeProtectedHeader(token).kid;
+  const verified = async ({ access, id }: { access: string; id: string }) => {
+    const keys = createRemoteJWKSet(new URL(`${world.issuer}/jwks`));
+    const currentDate = world.clock.now();
+    await jwtVerify(access, keys, { audience: PHOTOS, issuer: world.issuer, typ: 'at+jwt', currentDate });
+    await jwtVerify(id, keys, { audience: world.web.id, issuer: world.issuer, currentDate });
+    expect((await introspect(world, access)).active).toBe(true);
+  };
+
+  it('JWKS shows next, active and retired; what was signed before verifies on, every node signs with the new key', async () => {
+    const other = await world.node();
+    try {
+      const before = await issued();
+      const [published1, published2] = await kidsOf('ES256');
+      expect([published1, published2]).toContain(kidOf(before.access));
+      const next = published1 === kidOf(before.access) ? published2 : published1;
+
+      await rotate(true);
+      // A running server reads the change within a second.
+      await expect.poll(async () => (await kidsOf('ES256')).length, { timeout: 5000 }).toBe(3);
+      await verified(before);
+      const after = await issued();
+      expect(kidOf(after.access)).toBe(next);
+      expect(kidOf(after.id)).not.toBe(kidOf(before.id));
+      await verified(after);
+      await expect
+        .poll(
+          async () => {
+            const { json } = await redeem({ ...world, issuer: other.issuer }, await getCode(world));
+            return json.access_token === undefined ? json : kidOf(String(json.access_token));
+          },
+          { timeout: 5000 },
+        )
+        .toBe(next);
+
+      // A day later nothing signed by it can live, and it goes.
+      world.clock.advance(DAY / 1000);
+      await rotate(false);
+      await expect.poll(() => kidsOf('ES256'), { timeout: 5000 }).not.toContain(kidOf(before.access));
+      expect(await kidsOf('ES256')).toHaveLength(2);
+      expect((await introspect(world, before.access)).active).toBe(false);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('by itself after three months: first published for a day at least, then signing', async () => {
+    const before = kidOf((await issued()).access);
+    const waiting = (await kidsOf('ES256')).filter((kid) => kid !== before);
+    world.clock.advance((89 * DAY) / 1000);
+    await rotate(false);
+    expect(kidOf((await issued()).access)).toBe(before);
+    world.clock.advance((2 * DAY) / 1000);
+    await rotate(false);
+    await expect.poll(async () => [kidOf((await issued()).access)], { timeout: 5000 }).toEqual(waiting);
+  });
+});

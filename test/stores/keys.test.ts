@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { buildKeyring, rotateKeys, type StoredKey, stateOf } from '../../src/features/key-rotation/index.ts';
+import { postgresSigningKeys, reencryptKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import { sharedKey } from '../../src/postgres/shared-keys.pg.ts';
+import type { SigningAlg } from '../../src/protocol/jose.ts';
+import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
+import { openStore, race, type Store } from './store.ts';
+
+const ALGS: SigningAlg[] = ['ES256', 'EdDSA'];
+const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
+const encryption = new KeyEncryption([oldKey], randomBytes);
+
+const states = (keys: readonly StoredKey[]) => keys.map((key) => `${key.alg} ${stateOf(key)}`).sort();
+const FRESH = ['ES256 active', 'ES256 next', 'EdDSA active', 'EdDSA next'];
+
+describe('signing keys', () => {
+  let store: Store;
+  beforeAll(async () => {
+    store = await openStore();
+  });
+  beforeEach(async () => {
+    await store.rows(sql`DELETE FROM signing_keys`);
+  });
+  afterAll(() => store.close());
+
+  it('are made once for each algorithm by however many nodes start together', async () => {
+    const nodes = Array.from({ length: 6 }, () => postgresSigningKeys(store.another({ poolMax: 2 }).sql));
+    const outcomes = await race(nodes.length, async (index) => {
+      await rotateKeys(nodes[index] ?? postgresSigningKeys(store.sql), ALGS, encryption, store.now);
+      return 'ready';
+    });
+    expect(outcomes).toEqual({ ready: 6 });
+    expect(states(await postgresSigningKeys(store.sql).list())).toEqual(FRESH);
+  });
+
+  it('rotate once for each order, however many come at once', async () => {
+    const keys = postgresSigningKeys(store.sql);
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    await race(4, async () => {
+      await rotateKeys(keys, ALGS, encryption, store.now, true);
+      return 'rotated';
+    });
+    const after = await keys.list();
+    expect(after.filter((key) => key.alg === 'ES256' && stateOf(key) === 'retired')).toHaveLength(4);
+    expect(states(after.filter((key) => stateOf(key) !== 'retired'))).toEqual(FRESH);
+  });
+
+  it('change nothing when a change fails halfway, and raise the version only when something changed', async () => {
+    const keys = postgresSigningKeys(store.sql);
+    const version = async () => (await store.rows(sql<{ version: string }>`SELECT version FROM catalogue`))[0]?.version;
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    const [before, stored] = [await version(), await keys.list()];
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    await keys.alone(async () => false);
+    const failing = keys.alone(async (locked) => {
+      for (const { kid } of stored) await locked.remove(kid);
+      throw new Error('halfway');
+    });
+    await expect(failing).rejects.toThrow('halfway');
+    expect(await keys.list()).toEqual(stored);
+    expect(await version()).toBe(before);
+    await rotateKeys(keys, ALGS, encryption, store.now, true);
+    expect(Number(await version())).toBe(Number(before) + 1);
+  });
+
+  it('are readable with no key but theirs, and say so', async () => {
+    await rotateKeys(postgresSigningKeys(store.sql), ALGS, encryption, store.now);
+    const stored = await postgresSigningKeys(store.sql).list();
+    const wrong = new KeyEncryption([newKey], randomBytes);
+    expect(() => buildKeyring(stored, wrong)).toThrow(/GATEHOUSE_KEY_ENCRYPTION_KEY/);
+    const { signing, published } = buildKeyring(stored, encryption);
+    expect([...signing.keys()].sort()).toEqual(ALGS);
+    expect(published.map(({ kid }) => kid)).toEqual(stored.map(({ kid }) => kid));
+    const [row] = await store.rows(sql<{ text: string }>`SELECT string_agg(k::text, '') AS text FROM signing_keys k`);
+    for (const { privateKey } of signing.values()) {
+      const { d } = privateKey.export({ format: 'jwk' });
+      expect(row?.text).not.toContain(d);
+      expect(row?.text).not.toContain(Buffer.from(d ?? '', 'base64url').toString('hex'));
+    }
+  });
+
+  it('move to a new key-encryption key, and the old one can go', async () => {
+    const keys = postgresSigningKeys(store.sql);
+    const context = { now: () => store.now, random: randomBytes };
+    await store.rows(sql`DELETE FROM shared_keys`);
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    await rotateKeys(keys, ALGS, encryption, store.now, true);
+    const shared = await sharedKey(store.sql, 'moved', encryption, context);
+    const both = new KeyEncryption([newKey, oldKey], randomBytes);
+    const before = buildKeyring(await keys.list(), both);
+    expect(await reencryptKeys(store.sql, both)).toBe(7);
+    expect(await reencryptKeys(store.sql, both)).toBe(0);
+    const onlyNew = new KeyEncryption([newKey], randomBytes);
+    const after = buildKeyring(await keys.list(), onlyNew);
+    for (const [alg, { privateKey }] of before.signing) {
+      expect(after.signing.get(alg)?.privateKey.equals(privateKey)).toBe(true);
+    }
+    expect(await sharedKey(store.sql, 'moved', onlyNew, context)).toEqual(shared);
+  });
+});
+
+describe('shared keys', () => {
+  let store: Store;
+  const context = { now: () => store.now, random: (size: number) => randomBytes(size) };
+  beforeAll(async () => {
+    store = await openStore();
+  });
+  afterAll(() => store.close());
+
+  it('are the same for twenty that ask at once, each name its own, and stay', async () => {
+    const outcomes = await race(20, async () =>
+      (await sharedKey(store.sql, 'raced', encryption, context)).toString('hex'),
+    );
+    expect(Object.values(outcomes)).toEqual([20]);
+    const [raced] = Object.keys(outcomes);
+    expect(raced).toHaveLength(64);
+    expect((await sharedKey(store.sql, 'raced', encryption, context)).toString('hex')).toBe(raced);
+    expect((await sharedKey(store.sql, 'other', encryption, context)).toString('hex')).not.toBe(raced);
+  });
+
+  it('stop whoever has not the key they are under', async () => {
+    await sharedKey(store.sql, 'closed', encryption, context);
+    const wrong = new KeyEncryption([newKey], randomBytes);
+    await expect(sharedKey(store.sql, 'closed', wrong, context)).rejects.toThrow(/GATEHOUSE_KEY_ENCRYPTION_KEY/);
+  });
+});
