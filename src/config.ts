@@ -61,6 +61,8 @@ function isAddressRange(text: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
 }
 
+const WORKERS = 'must be a number from 1 to 256, or auto';
+
 /** Every variable, with the words of the README's table (`npm run docs:environment` prints it). */
 export const environment = {
   PORT: port.default(3000).describe('Port to listen on'),
@@ -104,7 +106,7 @@ export const environment = {
   GATEHOUSE_METRICS_PORT: port.optional().describe('Port for Prometheus metrics; off when unset'),
   GATEHOUSE_PASSWORD_MIN: wholeNumber(1, 200).default(8).describe('Shortest password a new user may have'),
   GATEHOUSE_WORKERS: z
-    .union([z.literal('auto'), wholeNumber(1, 256)], 'must be a number from 1 to 256, or auto')
+    .union([z.literal('auto'), wholeNumber(1, 256, WORKERS)], WORKERS)
     .default(1)
     .describe('Processes of `serve`: a number, or `auto` for one per core'),
   GATEHOUSE_DEMO_DATA: z

@@ -114,7 +114,7 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
     );
     if (trace.event === undefined || NOT_AUDITED.has(trace.event)) return;
     metrics.happened(trace.event);
-    audit(observed(request, route, trace.event));
+    audit(observed(request, route, trace.event, reply.statusCode >= 400));
   });
 }
 
@@ -126,7 +126,7 @@ function cut(text: string): string {
   return [...text].slice(0, 200).join('');
 }
 
-function observed(request: FastifyRequest, route: string, event: string): Observed {
+function observed(request: FastifyRequest, route: string, event: string, refused: boolean): Observed {
   const { trace, refusal } = request;
   return {
     event,
@@ -140,6 +140,7 @@ function observed(request: FastifyRequest, route: string, event: string): Observ
       ...(trace.grantType !== undefined && { grantType: trace.grantType }),
       ...(refusal !== undefined && { error: refusal }),
     },
-    refusal: refusal !== undefined,
+    // A form that is shown again (a wrong password) is refused as well, without an error code.
+    refusal: refused || refusal !== undefined,
   };
 }

@@ -5,7 +5,7 @@
  */
 import { sql } from 'kysely';
 import type { Context } from '../protocol/context.ts';
-import { isUuid, mintId } from '../protocol/secrets.ts';
+import { isUuid, mintId, sha256 } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
 
 export interface AuditEvent {
@@ -35,6 +35,12 @@ interface Row {
 
 const MOST = 10_000;
 
+/** Equal refusals of a minute share an id, and so a row, whichever batch or node they come in. */
+function refusalId({ event, clientId = '', userId = '', source = '' }: AuditEvent, now: Date): string {
+  const minute = new Date(Math.floor(now.getTime() / 60_000) * 60_000);
+  return mintId(minute, () => sha256(JSON.stringify([event, clientId, userId, source])).subarray(0, 16));
+}
+
 export class Audit {
   readonly #database: Sql;
   readonly #context: Context;
@@ -49,20 +55,18 @@ export class Audit {
 
   record(event: AuditEvent): void {
     const now = this.#context.now();
-    const id = mintId(now, this.#context.random);
-    const key = event.refusal
-      ? [Math.floor(now.getTime() / 60_000), event.event, event.clientId, event.userId, event.source].join(' ')
-      : id;
-    const known = this.#gathered.get(key);
+    const id = event.refusal ? refusalId(event, now) : mintId(now, this.#context.random);
+    const known = this.#gathered.get(id);
     if (known) {
       known.times += 1;
       return;
     }
-    if (this.#gathered.size >= MOST) {
+    // A flood of refusals leaves room for what was done.
+    if (this.#gathered.size >= (event.refusal ? MOST / 2 : MOST)) {
       this.dropped += 1;
       return;
     }
-    this.#gathered.set(key, {
+    this.#gathered.set(id, {
       id,
       at: now.toISOString(),
       event: event.event,
@@ -92,10 +96,13 @@ export class Audit {
         SELECT id, at, event, request_id, client_id, user_id, grant_id, source, times, detail
         FROM jsonb_to_recordset(${JSON.stringify([...rows.values()], storable)}::jsonb)
           AS r(id uuid, at timestamptz, event text, request_id text, client_id text, user_id uuid, grant_id uuid,
-               source text, times integer, detail jsonb)`.execute(this.#database);
+               source text, times integer, detail jsonb)
+        ON CONFLICT (id) DO UPDATE SET times = audit.times + excluded.times`.execute(this.#database);
     } catch {
       for (const [key, row] of rows) {
-        if (this.#gathered.size < MOST) this.#gathered.set(key, row);
+        const newer = this.#gathered.get(key);
+        if (newer) newer.times += row.times;
+        else if (this.#gathered.size < MOST) this.#gathered.set(key, row);
         else this.dropped += 1;
       }
     }

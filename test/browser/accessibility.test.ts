@@ -124,7 +124,7 @@ const states: readonly [
       await page.locator('#account-notice').waitFor();
     },
   ],
-  ['home', /^Gatehouse$/, (page, _app, issuer) => page.goto(`${issuer}/`)],
+  ['home', /^Your account lives here$/, (page, _app, issuer) => page.goto(`${issuer}/`)],
   [
     'home, signed in',
     /^Gatehouse$/,

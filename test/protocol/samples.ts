@@ -21,7 +21,7 @@ export function clientOf(metadata: Record<string, unknown> = {}): Client {
     metadata: {
       redirect_uris: ['https://app.example/callback'],
       response_types: ['code'],
-      scope: 'openid profile photos.read photos.write storage.read',
+      scope: 'openid profile offline_access photos.read photos.write storage.read',
       ...metadata,
     },
     secrets: [],

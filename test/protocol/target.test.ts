@@ -149,10 +149,32 @@ describe('which API a token is for (RFC 8707 §2.2)', () => {
     expect(() => target(granted, asked)).toThrow(expect.objectContaining({ code, status: 400 }));
   });
 
-  it('refuses an API of which the client may ask nothing, whatever was granted before', () => {
-    const client = clientOf({ scope: 'photos.read' });
-    const authorization = authorizationOf({ client, scope: ['photos.read', 'storage.read'] });
-    const ask = () => narrow(authorization, new Parameters([['resource', STORAGE]]), someResources(), ISSUER);
-    expect(ask).toThrow(expect.objectContaining({ code: 'invalid_target' }));
+  describe('when an operator took something away since it was granted', () => {
+    const granted = ['photos.read', 'storage.read', 'gone.read'];
+    const ask = (scope: string, parameters: [string, string][] = []) =>
+      narrow(
+        authorizationOf({ client: clientOf({ scope }), scope: granted }),
+        new Parameters(parameters),
+        someResources(),
+        ISSUER,
+      );
+
+    it('the rest is still given', () => {
+      expect(ask('openid photos.read')).toMatchObject({ scope: ['photos.read'], audience: [PHOTOS] });
+    });
+
+    it('what was taken cannot be asked for any more', () => {
+      for (const [parameters, code] of [
+        [[['scope', 'storage.read']], 'invalid_scope'],
+        [[['scope', 'gone.read']], 'invalid_scope'],
+        [[['resource', STORAGE]], 'invalid_target'],
+      ] as [[string, string][], string][]) {
+        expect(() => ask('photos.read', parameters)).toThrow(expect.objectContaining({ code }));
+      }
+    });
+
+    it('nothing is left: the grant is over', () => {
+      expect(() => ask('openid')).toThrow(expect.objectContaining({ code: 'invalid_grant' }));
+    });
   });
 });

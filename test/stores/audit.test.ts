@@ -55,6 +55,15 @@ describe('the audit trail', () => {
     ).toEqual([1, 1, 1000]);
   });
 
+  it('counts on in the same row, over batches and nodes', async () => {
+    const other = new Audit(store.sql, { now: () => store.now, random: randomBytes });
+    for (const node of [audit, other, audit]) {
+      node.record(refusal);
+      await node.flush();
+    }
+    expect(await store.rows(sql`SELECT event, times FROM audit`)).toEqual([{ event: 'invalid_client', times: 3 }]);
+  });
+
   it('leaves out ids that are none', async () => {
     audit.record({ event: 'x', userId: '', grantId: "'; DROP TABLE audit", refusal: false });
     await audit.flush();

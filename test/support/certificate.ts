@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 export async function makeCertificate(path: string): Promise<{ cert: string; key: string }> {
   const files = { cert: `${path}.crt`, key: `${path}.key` };
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-noenc'];
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   await promisify(execFile)('openssl', [
     'req',
     '-x509',
