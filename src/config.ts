@@ -134,6 +134,9 @@ export const environment = {
 /** Of later capabilities: known, so that nobody believes a protection is on that this version does not have. */
 const LATER = ['GATEHOUSE_MTLS_CA', 'GATEHOUSE_MTLS_PORT', 'GATEHOUSE_SESSION_MANAGEMENT'];
 
+/** What Kubernetes and compose tell every container about a service that is called gatehouse. */
+const ORCHESTRATORS = /^GATEHOUSE_(SERVICE_HOST|SERVICE_PORT|PORT|ENV|NAME)(_|$)/;
+
 export interface Config {
   readonly mode: Mode;
   readonly port: number;
@@ -170,7 +173,7 @@ export type Environment = z.infer<typeof schema>;
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
   const known = new Set([...Object.keys(environment), ...LATER]);
   for (const name of Object.keys(env)) {
-    if (!name.startsWith('GATEHOUSE_') || known.has(name)) continue;
+    if (!name.startsWith('GATEHOUSE_') || known.has(name) || ORCHESTRATORS.test(name)) continue;
     // A misspelt variable would be a setting that silently is not set.
     throw new ConfigurationError(`${name} is not a variable of this version.`);
   }

@@ -64,18 +64,8 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Nothing that is secret can get into the log by accident: these names are blanked wherever they appear. */
-const REDACTED = [
-  'authorization',
-  'cookie',
-  'password',
-  'client_secret',
-  'code',
-  'refresh_token',
-  'access_token',
-  'id_token',
-  'token',
-];
+/** Nothing that is secret can get into the log by accident: these names are blanked, as they stand and one level down. */
+const REDACTED = ['authorization', 'cookie', 'password', 'client_secret', 'refresh_token', 'access_token', 'id_token'];
 
 export function createLogger(level: string): Logger {
   return pino({ level, redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' } });
@@ -170,7 +160,9 @@ async function run(
   const { profile } = config;
   const encryption = new KeyEncryption(secrets.keyEncryptionKeys, context.random);
   const passwords = new Passwords();
-  const audit = new Audit(database.sql, context);
+  const audit = new Audit(database.sql, context, (error) =>
+    logger.warn({ err: error }, 'audit events could not be written; they are kept and tried again'),
+  );
   const catalogue = new PostgresCatalogue({
     database: database.sql,
     directUrl: secrets.databaseDirectUrl,
@@ -212,6 +204,7 @@ async function run(
     sessions: postgresSessions(database.sql, profile.lifetimes.sessionIdle * 1000),
     pendingAuthorizations: postgresPendingAuthorizations(database.sql),
     csrfKey: await sharedKey(database.sql, 'csrf', encryption, context),
+    successorKey: await sharedKey(database.sql, 'refresh token successors', encryption, context),
   };
   // A key-encryption key that does not open the signing keys stops the start here, not the first request.
   await server.keyring.published();

@@ -8,7 +8,7 @@ import Fastify from 'fastify';
 import { resourceServer } from 'gatehouse/resource-server';
 import { type ClientSettings, discoverGatehouse, fetchAsItself } from './gatehouse.ts';
 import { PICTURE_NAMES } from './pictures.ts';
-import { whenStartedDirectly } from './settings.ts';
+import { listenOn, whenStartedDirectly } from './settings.ts';
 
 /** What the API keeps of a photo; `object` is the picture's name in the storage. */
 interface Photo {
@@ -112,7 +112,7 @@ export async function startPhotosApi(settings: PhotosApiSettings) {
     },
   );
 
-  await app.listen({ host: 'localhost', port });
+  await app.listen({ host: listenOn, port });
   return { close: () => app.close() };
 }
 

@@ -13,6 +13,9 @@ const WEB_APP = 'http://localhost:4000';
 const PHOTOS_API = 'http://localhost:4001';
 const STORAGE_API = 'http://localhost:4002';
 
+/** This machine only; in a container PHOTOS_HOST says `0.0.0.0`, and its published ports say who gets in. */
+export const listenOn = process.env.PHOTOS_HOST ?? 'localhost';
+
 /** A fault whose message says what to do, so that nobody needs its stack. */
 class SetupFault extends Error {}
 

@@ -8,7 +8,7 @@ import Fastify from 'fastify';
 import { resourceServer } from 'gatehouse/resource-server';
 import type { ClientSettings } from './gatehouse.ts';
 import { drawPicture } from './pictures.ts';
-import { whenStartedDirectly } from './settings.ts';
+import { listenOn, whenStartedDirectly } from './settings.ts';
 
 /** @param settings `resource` is this API's identifier; the client is what it calls itself when it asks about tokens */
 export async function startStorageApi(settings: ClientSettings & { readonly port: number; readonly resource: string }) {
@@ -26,7 +26,7 @@ export async function startStorageApi(settings: ClientSettings & { readonly port
     },
   );
 
-  await app.listen({ host: 'localhost', port });
+  await app.listen({ host: listenOn, port });
   return { close: () => app.close() };
 }
 

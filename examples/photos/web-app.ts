@@ -13,7 +13,7 @@ import { type ClientSettings, discoverGatehouse } from './gatehouse.ts';
 import { html } from './html.ts';
 import { drawPicture } from './pictures.ts';
 import { type Account, beginSignIn, isCsrfTokenOf, Sessions, type Tokens, takeSignIn } from './sessions.ts';
-import { whenStartedDirectly } from './settings.ts';
+import { listenOn, whenStartedDirectly } from './settings.ts';
 import { serveSpa } from './spa-pages.ts';
 import { albumPage, homeLink, homePage, messagePage, type PhotoWithPicture, signInLink } from './web-pages.ts';
 
@@ -187,7 +187,7 @@ export async function startWebApp(settings: WebAppSettings) {
     );
   });
 
-  await app.listen({ host: 'localhost', port });
+  await app.listen({ host: listenOn, port });
   return { close: () => app.close() };
 }
 

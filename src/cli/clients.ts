@@ -7,6 +7,7 @@ import {
   deleteClient,
   findClientRecord,
   listClientRecords,
+  removeClientLogo,
   setClientDisabled,
   setClientLogo,
 } from '../postgres/clients.pg.ts';
@@ -25,7 +26,7 @@ export function clientCommands(program: Command): void {
       const input = await readInput(file);
       const client = await inWorkplace(async (place) => {
         const registered = await registerClient(place.database, input, place.rules, place.context);
-        await takeLogo(place, registered.clientId, registered.metadata);
+        if (registered.metadata.logo_uri !== undefined) await takeLogo(place, registered.clientId, registered.metadata);
         return registered;
       });
       warnIgnored(client.ignored);
@@ -86,7 +87,7 @@ export function clientCommands(program: Command): void {
         const record = found(await findClientRecord(database, clientId), 'client');
         const outcome = await changeClient(database, record, changes, rules, context.now());
         if (picture) await setClientLogo(database, record.id, picture);
-        else if (changes.logo_uri) await takeLogo(place, record.id, outcome.metadata);
+        else if (changes.logo_uri !== undefined) await takeLogo(place, record.id, outcome.metadata);
         if (disable || enable) await setClientDisabled(database, record.id, Boolean(disable), context.now());
         return {
           client_id: record.id,
@@ -133,11 +134,12 @@ function warnIgnored(names: readonly string[]): void {
   if (names.length > 0) console.error(`gatehouse: not known here and ignored: ${names.join(', ')}`);
 }
 
-/** Takes our copy of the picture `logo_uri` names; without one the client is shown by its initial. */
+/** Takes our copy of the picture `logo_uri` names; without one the client is shown by its initial, not by another's. */
 async function takeLogo(place: Workplace, clientId: string, { logo_uri: uri }: ClientMetadata): Promise<void> {
-  if (typeof uri !== 'string') return;
-  const logo = await fetchLogo(uri, place.allowLoopbackFetch);
+  const logo = typeof uri === 'string' ? await fetchLogo(uri, place.allowLoopbackFetch) : undefined;
   if (typeof logo === 'string') {
     console.error(`gatehouse: logo_uri was not fetched (${logo}): its pages show an initial, or set one with --logo.`);
-  } else await setClientLogo(place.database, clientId, logo);
+  }
+  if (typeof logo === 'object') await setClientLogo(place.database, clientId, logo);
+  else await removeClientLogo(place.database, clientId);
 }

@@ -1,6 +1,6 @@
 /** `gatehouse keys …` */
 import type { Command } from 'commander';
-import { rotateKeys, stateOf } from '../features/key-rotation/index.ts';
+import { replaceKeys, rotateKeys, stateOf } from '../features/key-rotation/index.ts';
 import { postgresSigningKeys, reencryptKeys } from '../features/key-rotation/keys.pg.ts';
 import { print, type Row } from './output.ts';
 import { inWorkplace, type Workplace } from './workplace.ts';
@@ -16,16 +16,14 @@ export function keyCommands(program: Command): void {
   keys
     .command('rotate')
     .description('Rotate at once: next becomes active, active becomes retired')
-    .action(async (_options, command) => {
+    .option('--compromised', 'drop all keys at once, next and retired ones too: nothing they signed is good any more')
+    .action(async ({ compromised }, command) => {
       const after = await inWorkplace(async (place) => {
         const { database, profile, context } = place;
-        await rotateKeys(
-          postgresSigningKeys(database),
-          profile.signingAlgs,
-          await place.encryption(),
-          context.now(),
-          true,
-        );
+        const keys = postgresSigningKeys(database);
+        const encryption = await place.encryption();
+        if (compromised) await replaceKeys(keys, profile.signingAlgs, encryption, context.now());
+        else await rotateKeys(keys, profile.signingAlgs, encryption, context.now(), true);
         return listed(place);
       });
       print(command, after);

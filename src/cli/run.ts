@@ -31,7 +31,12 @@ export function runCommands(program: Command): void {
     .action(async (_options, command) => {
       const variables = readEnvironment(process.env);
       const { url, embedded } = await findDatabase(variables);
-      const database = openDatabase({ url: variables.DATABASE_DIRECT_URL ?? url, poolMax: 2, prepared: false });
+      const database = openDatabase({
+        url: variables.DATABASE_DIRECT_URL ?? url,
+        poolMax: 2,
+        prepared: false,
+        timeout: 0,
+      });
       try {
         print(command, { applied: await migrate(database.sql, systemContext.now()) });
       } finally {
@@ -62,7 +67,7 @@ async function dev(): Promise<void> {
 }
 
 async function prepare(config: Config, url: string): Promise<DemoSecrets | undefined> {
-  const database = openDatabase({ url, poolMax: 2, prepared: false });
+  const database = openDatabase({ url, poolMax: 2, prepared: false, timeout: 0 });
   const passwords = new Passwords();
   try {
     await migrate(database.sql, systemContext.now());

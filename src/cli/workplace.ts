@@ -6,6 +6,7 @@ import { ConfigurationError, type Environment, readEnvironment } from '../config
 import { features } from '../features.ts';
 import { developmentKeys } from '../operator/data-folder.ts';
 import { OperatorError } from '../operator/users.ts';
+import { Audit } from '../postgres/audit.pg.ts';
 import { openDatabase, type Sql } from '../postgres/database.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../postgres/embedded.ts';
 import { migrate, missingMigrations } from '../postgres/migrations.ts';
@@ -82,7 +83,7 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
       return new KeyEncryption(keys, context.random);
     };
     const rules = rulesFor(database.sql, profile, passwords, context);
-    return await work({
+    const result = await work({
       database: database.sql,
       context,
       profile,
@@ -92,10 +93,24 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
       allowLoopbackFetch: variables.GATEHOUSE_ALLOW_LOOPBACK_FETCH,
       encryption,
     });
+    await record(database.sql, context);
+    return result;
   } finally {
     await database.close();
     await embedded?.stop();
   }
+}
+
+const CHANGES = /^(create|update|delete|disable|set-password|rotate|rotate-secret|reencrypt|revoke|end)$/;
+
+/** What an operator changed, for the audit trail: the command and whom it was about, never what was in its file. */
+async function record(database: Sql, context: Context): Promise<void> {
+  const [group = '', verb = '', subject = ''] = process.argv.slice(2);
+  if (!CHANGES.test(verb)) return;
+  const audit = new Audit(database, context);
+  const detail = subject === '' || subject.startsWith('-') ? undefined : { subject };
+  audit.record({ event: `operator ${group} ${verb}`, detail, refusal: false });
+  await audit.flush();
 }
 
 /** What may be registered, from the same registries the server is assembled from. */

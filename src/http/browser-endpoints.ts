@@ -97,7 +97,5 @@ export function showError(error: unknown, request: FastifyRequest, reply: Fastif
   const told = tellable(error);
   note(request, error, told);
   reply.headers(told.headers);
-  // What is not there has no OAuth error: a code would send people looking in the wrong place.
-  const code = told.status === 404 || told.status === 405 ? undefined : told.code;
-  return render(errorPage(told.status, told.message, code), told.status, undefined, reply, edge);
+  return render(errorPage(told.status, told.message, told.code), told.status, undefined, reply, edge);
 }

@@ -26,6 +26,8 @@ export function tellable(error: unknown): OAuthError {
 /** Fastify's own refusals (body too large, unknown media type, broken length) have a code and a 4xx status. */
 function statusOfFastify(error: unknown): number | undefined {
   const { code, statusCode } = error as Partial<FastifyError>;
+  // The caller hung up in the middle of its body.
+  if (code === 'ECONNRESET') return 400;
   return typeof code === 'string' && code.startsWith('FST_') && statusCode !== undefined && statusCode < 500
     ? statusCode
     : undefined;

@@ -109,6 +109,7 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 10) / 10,
         ...trace,
+        ...(trace.clientId !== undefined && { clientId: cut(trace.clientId) }),
       },
       'answered',
     );

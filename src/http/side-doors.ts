@@ -22,12 +22,18 @@ export async function waitingRoom(config: Config, reason: () => string): Promise
   const https = config.tls && { cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key) };
   const genReqId = () => randomBytes(9).toString('base64url');
   const app = Fastify({ genReqId, ...(https && { https }) }) as unknown as FastifyInstance;
-  app.addHook('onRequest', async (request, reply) =>
+  app.addHook('onRequest', async (request, reply) => {
     reply
       .header('x-request-id', request.id)
       .header('cache-control', 'no-store')
-      .header('x-content-type-options', 'nosniff'),
-  );
+      .header('x-content-type-options', 'nosniff');
+  });
+  // Whatever is sent is not read.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, payload, done) => {
+    payload.resume();
+    done(null);
+  });
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => reply.code(503).send({ status: 'not ready', reason: reason() }));
   app.setNotFoundHandler((_request, reply) =>

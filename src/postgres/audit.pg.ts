@@ -44,13 +44,15 @@ function refusalId({ event, clientId = '', userId = '', source = '' }: AuditEven
 export class Audit {
   readonly #database: Sql;
   readonly #context: Context;
+  readonly #onError: ((error: unknown) => void) | undefined;
   #gathered = new Map<string, Row>();
   #flushing: Promise<void> = Promise.resolve();
   dropped = 0;
 
-  constructor(database: Sql, context: Context) {
+  constructor(database: Sql, context: Context, onError?: (error: unknown) => void) {
     this.#database = database;
     this.#context = context;
+    this.#onError = onError;
   }
 
   record(event: AuditEvent): void {
@@ -97,8 +99,10 @@ export class Audit {
         FROM jsonb_to_recordset(${JSON.stringify([...rows.values()], storable)}::jsonb)
           AS r(id uuid, at timestamptz, event text, request_id text, client_id text, user_id uuid, grant_id uuid,
                source text, times integer, detail jsonb)
+        ORDER BY id -- two nodes under one attack must not wait for each other
         ON CONFLICT (id) DO UPDATE SET times = audit.times + excluded.times`.execute(this.#database);
-    } catch {
+    } catch (error) {
+      this.#onError?.(error);
       for (const [key, row] of rows) {
         const newer = this.#gathered.get(key);
         if (newer) newer.times += row.times;

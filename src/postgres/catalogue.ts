@@ -136,7 +136,7 @@ export class PostgresCatalogue implements Catalogue {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    // In this order: a client of pg that is ended while it connects never says that it has ended.
+    // First the loop: a connection that is ended while it is being made answers neither.
     await this.#running;
     await this.#listener?.end().catch(() => undefined);
   }
@@ -169,10 +169,10 @@ export class PostgresCatalogue implements Catalogue {
     listener.on('end', lost);
     // The confirmation that a hint asks for may fail with the database; the next round tells.
     listener.on('notification', () => this.#confirm().catch(() => undefined));
-    this.#listener = listener;
     try {
       await listener.connect();
       await listener.query(`LISTEN ${CHANNEL}`);
+      this.#listener = listener;
     } catch (error) {
       lost();
       throw error;

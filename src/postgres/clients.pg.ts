@@ -188,6 +188,13 @@ export function setClientLogo(database: Sql, id: string, logo: ClientLogo): Prom
   });
 }
 
+export function removeClientLogo(database: Sql, id: string): Promise<void> {
+  return database.transaction().execute(async (transaction) => {
+    await sql`DELETE FROM client_logos WHERE client_id = ${id}`.execute(transaction);
+    await raiseVersion(transaction);
+  });
+}
+
 async function insertSecret(transaction: Sql, clientId: string, secret: NewClientSecret, now: Date): Promise<void> {
   await sql`
     INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at)

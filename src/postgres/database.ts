@@ -21,6 +21,8 @@ export interface DatabaseOptions {
   readonly poolMax: number;
   /** Named statements and session settings; off behind a transaction pooler. */
   readonly prepared: boolean;
+  /** Milliseconds a statement may take; 10 s where nothing is said, 0 for as long as it needs (migrations). */
+  readonly timeout?: number;
   /**
    * Called when an INSERT found no partition; the statement is sent again afterwards. It works on the connection that
    * missed it: were all of the pool to wait for another one, they would wait for each other.
@@ -58,14 +60,15 @@ class NamingPool implements PostgresPool {
 
   constructor(options: DatabaseOptions) {
     this.#options = options;
+    const { timeout = 10_000 } = options;
     this.#pool = new pg.Pool({
       connectionString: options.url,
       max: options.poolMax,
       connectionTimeoutMillis: 3000,
       idleTimeoutMillis: 30_000,
-      query_timeout: 10_000,
+      query_timeout: timeout,
       application_name: 'gatehouse',
-      ...(options.prepared && { statement_timeout: 10_000, options: '-c plan_cache_mode=force_generic_plan' }),
+      ...(options.prepared && { statement_timeout: timeout, options: '-c plan_cache_mode=force_generic_plan' }),
     });
     this.#pool.on('error', (error) => options.onError?.(error));
   }
@@ -87,16 +90,23 @@ class NamingPool implements PostgresPool {
   }
 
   #wrap(client: pg.PoolClient): PostgresPoolClient {
+    // The pool listens to idle clients only: a connection that breaks under a statement would end the process. The
+    // statement itself is told.
+    client.on('error', () => undefined);
+    let broken = false;
     const query = async (text: string, values: readonly unknown[]) => {
       this.roundTrips += 1;
       try {
         return await this.#send(client, text, values);
       } catch (error) {
-        throw isAway(error) ? new Unavailable('The database is away.', { cause: error }) : error;
+        if (!isAway(error)) throw error;
+        // After silence the next statement on this connection would wait in vain too.
+        broken ||= !isAnswer(error);
+        throw new Unavailable('The database is away.', { cause: error });
       }
     };
     // Kysely's type also has a form for cursors, which nothing here uses.
-    return { query, release: () => client.release() } as unknown as PostgresPoolClient;
+    return { query, release: () => client.release(broken) } as unknown as PostgresPoolClient;
   }
 
   async #send(client: pg.PoolClient, text: string, values: readonly unknown[]) {
@@ -152,6 +162,11 @@ function isStalePlan(error: unknown): boolean {
 
 function isMissingPartition(error: unknown): boolean {
   return codeOf(error) === '23514' && /no partition of relation/.test((error as Error).message);
+}
+
+/** PostgreSQL itself said it, over a connection that works: out of time, out of resources, a lock it waited for. */
+function isAnswer(error: unknown): boolean {
+  return /^(53|57014|25006|55P03)/.test(codeOf(error));
 }
 
 /** Connection lost or refused, server shutting down or starting, no resources, out of time. */

@@ -57,6 +57,8 @@ export async function run(
       cwd: '/',
       env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LC_ALL: 'C', TZ: 'UTC' },
       stdio: ['ignore', output ?? 'pipe', output ?? 'pipe'],
+      // Out of the reach of a Ctrl-C, which goes to every process of the terminal's group: a start or a stop is finished.
+      detached: true,
       ...(account && { uid: account.uid, gid: account.gid }),
     });
     child.stdout?.setEncoding('utf8').on('data', collect);

@@ -244,9 +244,9 @@ export async function listGrants(
     SELECT g.id, g.client_id, g.user_id, u.username, g.scope, g.created_at, g.expires_at, g.revoked_at, g.revoked_because,
            (${grantStands(now)} AND ${clientStands}) AS stands
     FROM grants g JOIN clients c ON c.id = g.client_id ${rootsOfGrant}
-    WHERE (${filter.userId ?? null}::uuid IS NULL OR g.user_id = ${filter.userId ?? null}::uuid)
-      AND (${filter.clientId ?? null}::text IS NULL OR g.client_id = ${filter.clientId ?? null}::text)
-      AND (${filter.all} OR (${grantStands(now)} AND ${clientStands}))
+    WHERE ${filter.userId === undefined ? sql`true` : sql`g.user_id = ${filter.userId}::uuid`}
+      AND ${filter.clientId === undefined ? sql`true` : sql`g.client_id = ${filter.clientId}`}
+      AND ${filter.all ? sql`true` : sql`(${grantStands(now)} AND ${clientStands})`}
     ORDER BY g.id DESC LIMIT ${limit}`.execute(database);
   return rows;
 }

@@ -1,6 +1,7 @@
 /** People in PostgreSQL. Whatever ends all that was given out in a person's name raises their epoch. */
 import { sql } from 'kysely';
 import { nameKey, type User, type UserClaims } from '../protocol/claims.ts';
+import { isUuid } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
 
 export interface UserRow {
@@ -94,7 +95,7 @@ export async function setUserDisabled(
 export async function findUser(database: Sql, name: string): Promise<UserRecord | undefined> {
   const { rows } = await sql<FullRow>`
     SELECT id, username, claims, disabled_at, created_at FROM users
-    WHERE id::text = ${name} OR username_key = ${nameKey(name)} OR email_key = ${nameKey(name)}
+    WHERE ${isUuid(name) ? sql`id = ${name}` : sql`username_key = ${nameKey(name)} OR email_key = ${nameKey(name)}`}
     ORDER BY (username_key = ${nameKey(name)}) DESC LIMIT 1`.execute(database);
   return rows[0] && toRecord(rows[0]);
 }

@@ -50,13 +50,16 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
       const samePerson = sql`i.user_id = ${record.userId}::uuid`;
       const renewable = idFloor(new Date(now.getTime() - SAME_SIGN_IN));
       const { rows } = await sql`
-        WITH ended AS (
-          UPDATE sessions SET ended_at = ${now}
-          WHERE id = ${previous?.id ?? null}::uuid AND secret_hash = ${previous?.hash ?? null} AND ended_at IS NULL
-          RETURNING id
+        WITH person AS (
+          -- All of it, or, when the person's epoch has moved on, nothing.
+          SELECT id, epoch FROM users WHERE id = ${record.userId} AND epoch = ${record.userEpoch} AND disabled_at IS NULL
+        ), ended AS (
+          UPDATE sessions SET ended_at = ${now} FROM person
+          WHERE sessions.id = ${previous?.id ?? null}::uuid AND secret_hash = ${previous?.hash ?? null} AND ended_at IS NULL
+          RETURNING sessions.id
         ), started AS (
           INSERT INTO sessions (id, secret_hash, created_at, last_used_at)
-          VALUES (${session.id}, ${session.hash}, ${now}, ${now})
+          SELECT ${session.id}::uuid, ${session.hash}::bytea, ${now}::timestamptz, ${now}::timestamptz FROM person
         ), moved AS (
           UPDATE sign_ins i SET
             session_id = ${session.id},
@@ -66,7 +69,7 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
             expires_at = CASE WHEN ${samePerson} THEN ${record.expiresAt}::timestamptz ELSE i.expires_at END
           FROM ended, users u
           WHERE i.session_id = ended.id AND i.ended_at IS NULL AND i.expires_at > ${now}
-            AND u.id = i.user_id AND u.epoch = i.user_epoch AND (NOT (${samePerson}) OR u.epoch = ${record.userEpoch})
+            AND u.id = i.user_id AND u.epoch = i.user_epoch
             AND i.id > ${idFloor(new Date(now.getTime() - 2 * SAME_SIGN_IN))} AND (NOT (${samePerson}) OR i.id > ${renewable})
           RETURNING i.id, i.user_id
         ), left_behind AS (
@@ -75,11 +78,10 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
           WHERE i.session_id = ended.id AND i.ended_at IS NULL AND ${samePerson} AND i.id <= ${renewable}
         ), added AS (
           INSERT INTO sign_ins (id, session_id, user_id, user_epoch, auth_time, acr, amr, expires_at)
-          SELECT ${record.signInId}::uuid, ${session.id}::uuid, u.id, u.epoch, ${authentication.time}::timestamptz,
+          SELECT ${record.signInId}::uuid, ${session.id}::uuid, id, epoch, ${authentication.time}::timestamptz,
                  ${authentication.acr}::text, ${[...authentication.amr]}::text[], ${record.expiresAt}::timestamptz
-          FROM users u
-          WHERE u.id = ${record.userId} AND u.epoch = ${record.userEpoch} AND u.disabled_at IS NULL
-            AND NOT EXISTS (SELECT FROM moved m WHERE m.user_id = ${record.userId})
+          FROM person
+          WHERE NOT EXISTS (SELECT FROM moved m WHERE m.user_id = ${record.userId})
           RETURNING id
         ), signed_in AS (
           (SELECT m.id FROM moved m WHERE m.user_id = ${record.userId} LIMIT 1) UNION ALL SELECT id FROM added
@@ -130,7 +132,8 @@ export async function listSessions(database: Sql, userId: string | undefined, no
   }>`
     SELECT i.id AS sign_in_id, i.session_id, u.id AS user_id, u.username, i.auth_time, i.expires_at
     FROM sign_ins i JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
-    WHERE i.ended_at IS NULL AND i.expires_at > ${now} AND (${userId ?? null}::uuid IS NULL OR i.user_id = ${userId ?? null}::uuid)
+    WHERE i.ended_at IS NULL AND i.expires_at > ${now} AND i.id > ${idFloor(new Date(now.getTime() - 2 * SAME_SIGN_IN))}
+      AND ${userId === undefined ? sql`true` : sql`i.user_id = ${userId}::uuid`}
     ORDER BY i.auth_time DESC LIMIT ${limit}`.execute(database);
   return rows;
 }

@@ -8,7 +8,7 @@ import type { AuthorizationServer } from './authorization-server.ts';
 import { findClient } from './client.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
-import { mintCredential, mintId, parseCredential } from './secrets.ts';
+import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
 import { openScope, type Target } from './target.ts';
 
 /** RFC 9068 §2.1. */
@@ -116,6 +116,8 @@ export async function verifySignedToken(
     acr?: string;
     amr?: string[];
   };
+  // Even a stolen key makes no token that outlives what the store remembers.
+  if (!isUuid(jti) || exp - iat > server.profile.lifetimes.accessTokenMost) return undefined;
   return {
     kind: 'access_token',
     jti,

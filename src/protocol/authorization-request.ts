@@ -28,6 +28,23 @@ export interface AuthorizationRequest {
   readonly loginHint: string | undefined;
 }
 
+/** What is read of a request, here and on the way; the rest is ignored (RFC 6749 §3.1) and not kept. */
+export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
+  'response_type',
+  'response_mode',
+  'client_id',
+  'redirect_uri',
+  'scope',
+  'state',
+  'resource',
+  'code_challenge',
+  'code_challenge_method',
+  'nonce',
+  'prompt',
+  'max_age',
+  'login_hint',
+]);
+
 const LONGEST_NONCE = 512;
 
 /**

@@ -24,4 +24,6 @@ export interface AuthorizationServer {
   readonly pendingAuthorizations: PendingAuthorizations;
   /** Shared by all nodes; keys the CSRF tokens. */
   readonly csrfKey: Buffer;
+  /** Shared by all nodes; goes into the keys that successors of refresh tokens are sealed under. */
+  readonly successorKey: Buffer;
 }

@@ -10,7 +10,11 @@
  * Steps send the browser to a page and the page sends it back here, to step 1.
  */
 
-import { type AuthorizationRequest, parseAuthorizationRequest } from './authorization-request.ts';
+import {
+  AUTHORIZATION_PARAMETERS,
+  type AuthorizationRequest,
+  parseAuthorizationRequest,
+} from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { findClient, isPublic } from './client.ts';
 import { OAuthError, Unavailable } from './errors.ts';
@@ -65,7 +69,7 @@ async function carriedRequest(
   const id = parameters.get('pending');
   if (id === undefined || request.method !== 'GET') return { parameters, pending: undefined };
   const browser = browserOf(request, server);
-  const pending = await findPending(id, browser, request.now, server);
+  const pending = await findPending(id, browser, request.now, server, { unbound: true });
   return { parameters: pending.parameters, pending };
 }
 
@@ -164,7 +168,7 @@ async function keep(
     id,
     browserHash: browser?.hash,
     clientId: address.client.id,
-    parameters,
+    parameters: parameters.only(AUTHORIZATION_PARAMETERS),
     expiresAt: new Date(request.now.getTime() + server.profile.lifetimes.interaction * 1000),
   });
   return { kind: 'redirect', location: `/${page ?? 'authorize'}?pending=${id}`, cookies: browser?.cookies ?? [] };

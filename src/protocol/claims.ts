@@ -9,6 +9,8 @@ export interface User {
 }
 
 const line = z.string().min(1).max(500);
+/** Relying parties print these as links. */
+const webUrl = z.url({ protocol: /^https?$/ }).max(2000);
 
 /** The standard claims with their types; empty values are not stored, so they are never sent (Core §5.3.2). */
 export const userClaims = z.strictObject({
@@ -18,9 +20,9 @@ export const userClaims = z.strictObject({
   middle_name: line.optional(),
   nickname: line.optional(),
   preferred_username: line.optional(),
-  profile: z.url().optional(),
-  picture: z.url().optional(),
-  website: z.url().optional(),
+  profile: webUrl.optional(),
+  picture: webUrl.optional(),
+  website: webUrl.optional(),
   gender: line.optional(),
   birthdate: z
     .string()

@@ -2,7 +2,7 @@
  * Clients: RFC 7591 §2 metadata plus our extensions, checked once when it is registered and trusted from then on.
  *
  * The wire form (snake_case, as registered) is kept whole in {@link Client.metadata}; a room reads its own fields from
- * there through the slice it registers. Everything several rooms need has a name of its own here.
+ * there, by the shape it registers. Everything several rooms need has a name of its own here.
  */
 import { z } from 'zod';
 import type { Catalogue } from './catalogue.ts';
@@ -49,7 +49,12 @@ export function isPublic(client: Client): boolean {
   return client.authenticationMethod === 'none';
 }
 
-const text = z.string().min(1).max(200);
+/** Shown on pages and in terminals: no control or direction characters, which could fake what stands beside it. */
+const text = z
+  .string()
+  .min(1)
+  .max(200)
+  .regex(/^[^\p{Cc}\p{Cf}]*$/u, 'must not hold control characters');
 const webUri = z.string().max(2000).refine(isWebUri, 'must be an https URI (http on loopback)');
 const seconds = z.number().int().positive();
 
@@ -210,25 +215,6 @@ export function toClient(record: ClientRecord): Client {
     secrets: record.secrets,
     disabled: record.disabled,
     metadata: record.metadata,
-  };
-}
-
-/**
- * A room's own view on client metadata: the zod shape it registers, and a reader that parses each client once.
- */
-export function clientMetadataSlice<Shape extends z.ZodRawShape>(shape: Shape) {
-  const schema = z.object(shape);
-  const memo = new WeakMap<Client, z.infer<typeof schema>>();
-  return {
-    shape,
-    of(client: Client): z.infer<typeof schema> {
-      let slice = memo.get(client);
-      if (!slice) {
-        slice = schema.parse(client.metadata);
-        memo.set(client, slice);
-      }
-      return slice;
-    },
   };
 }
 

@@ -20,8 +20,6 @@ const TABLE = {
   // RFC 6750 §3.1
   invalid_token: 401,
   insufficient_scope: 403,
-  // RFC 7009 §2.2.1
-  unsupported_token_type: 400,
   // RFC 8707 §2
   invalid_target: 400,
   // OpenID Connect Core §3.1.2.6

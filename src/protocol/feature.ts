@@ -22,7 +22,7 @@ export interface Feature {
   readonly responseModes?: readonly ResponseMode[];
   readonly clientAuthenticationMethods?: readonly ClientAuthenticationMethod[];
   readonly endpoints?: readonly Endpoint[];
-  /** Client metadata it reads, as a zod shape (see `clientMetadataSlice`). */
+  /** Client metadata it reads, as a zod shape. */
   readonly clientMetadata?: z.ZodRawShape;
   /** Server metadata that does not follow from the registries (RFC 8414 §2). */
   readonly serverMetadata?: (server: AuthorizationServer) => Record<string, unknown>;

@@ -133,6 +133,7 @@ export async function interactionOf(request: BrowserRequest, server: Authorizati
 }
 
 /**
+ * @param options `unbound`: also one that is nobody's yet; only the authorization endpoint takes those, and binds them
  * @throws OAuthError when there is none for this browser, or it has been answered
  */
 export async function findPending(
@@ -140,9 +141,10 @@ export async function findPending(
   browser: Browser,
   now: Date,
   server: AuthorizationServer,
+  { unbound = false } = {},
 ): Promise<PendingAuthorization> {
   const pending = isUuid(id) ? await server.pendingAuthorizations.find(id, browser.hash, now) : undefined;
-  if (!pending) {
+  if (!pending || !(pending.bound || unbound)) {
     throw new OAuthError(
       'invalid_request',
       'This sign-in has expired or was begun in another browser. Start again at the application.',

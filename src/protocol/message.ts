@@ -80,6 +80,11 @@ export class Parameters {
     }
   }
 
+  /** The same, but for parameters that are not named. */
+  only(names: ReadonlySet<string>): Parameters {
+    return new Parameters(this.pairs().filter(([name]) => names.has(name)));
+  }
+
   /** For a snapshot; feeding them to the constructor gives an equal set. */
   pairs(): [string, string][] {
     return [...this.#values].flatMap(([name, values]) => values.map((value): [string, string] => [name, value]));

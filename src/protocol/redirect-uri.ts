@@ -18,16 +18,13 @@ const PRINTABLE = /^[\x21-\x7E]+$/;
 class ReturnAddress {
   readonly client: Client;
   readonly redirectUri: string;
-  /** Whether the request named it, or it is the only one registered. */
-  readonly explicit: boolean;
   readonly state: string | undefined;
   // A protected member makes the type nominal: no object literal passes for a ReturnAddress.
   protected readonly proven = true;
 
-  constructor(client: Client, redirectUri: string, explicit: boolean, state: string | undefined) {
+  constructor(client: Client, redirectUri: string, state: string | undefined) {
     this.client = client;
     this.redirectUri = redirectUri;
-    this.explicit = explicit;
     this.state = state;
   }
 }
@@ -45,7 +42,7 @@ export function resolveReturnAddress(client: Client, parameters: Parameters): Re
     if (!client.redirectUris.some((registered) => matches(registered, asked, client))) {
       throw new OAuthError('invalid_request', 'The redirect_uri is not registered for this client.');
     }
-    return new ReturnAddress(client, asked, true, state);
+    return new ReturnAddress(client, asked, state);
   }
   const [only, ...others] = client.redirectUris;
   // OpenID Connect Core §3.1.2.1 requires the parameter; plain OAuth may omit it when there is nothing to choose.
@@ -53,7 +50,7 @@ export function resolveReturnAddress(client: Client, parameters: Parameters): Re
   if (only === undefined || others.length > 0 || openid) {
     throw new OAuthError('invalid_request', 'redirect_uri is required.');
   }
-  return new ReturnAddress(client, only, false, state);
+  return new ReturnAddress(client, only, state);
 }
 
 function matches(registered: string, asked: string, client: Client): boolean {

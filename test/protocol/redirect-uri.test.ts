@@ -106,7 +106,7 @@ describe('where an answer goes (OAuth 2.1 §4.1.3)', () => {
 
   it('is the registered URI, character by character, with the state that was sent', () => {
     const resolved = address(['https://other.example/', registered], { redirect_uri: registered, state: ' a&b=c ' });
-    expect(resolved).toMatchObject({ redirectUri: registered, explicit: true, state: ' a&b=c ' });
+    expect(resolved).toMatchObject({ redirectUri: registered, state: ' a&b=c ' });
   });
 
   it.each([
@@ -145,7 +145,7 @@ describe('where an answer goes (OAuth 2.1 §4.1.3)', () => {
   });
 
   it('may be left out only when there is one to choose from and nobody speaks OpenID Connect', () => {
-    expect(address([registered], { scope: 'photos.read' })).toMatchObject({ redirectUri: registered, explicit: false });
+    expect(address([registered], { scope: 'photos.read' })).toMatchObject({ redirectUri: registered });
     expect(() => address([registered], { scope: 'photos.read openid' })).toThrow(/required/);
     expect(() => address([registered, 'https://app.example/'], { scope: 'photos.read' })).toThrow(/required/);
   });

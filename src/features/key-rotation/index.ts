@@ -90,35 +90,60 @@ export async function rotateKeys(
   // Most runs have nothing to do: look before locking.
   const before = await store.list();
   if (!force && algs.every((alg) => dueMoves(ofAlg(before, alg), now).length === 0)) return;
+  await store.alone((keys) => settle(keys, algs, encryption, now, force));
+}
+
+/**
+ * Drops every key and begins anew: for keys that somebody else may hold. Whatever they signed is nobody's from then on, at
+ * us at once, at an API when its copy of the JWKS is over.
+ */
+export async function replaceKeys(
+  store: SigningKeys,
+  algs: readonly SigningAlg[],
+  encryption: KeyEncryption,
+  now: Date,
+): Promise<void> {
   await store.alone(async (keys) => {
-    let changed = false;
-    let forced = force;
-    for (;;) {
-      const stored = await keys.list();
-      const moves = algs.flatMap((alg) => dueMoves(ofAlg(stored, alg), now, forced).map((move) => ({ alg, move })));
-      if (moves.length === 0) return changed;
-      const made = await Promise.all(
-        moves.map(({ alg, move }) => (move.kind === 'publish' ? generateSigningKey(alg) : undefined)),
-      );
-      for (const [index, { move }] of moves.entries()) {
-        const key = made[index];
-        if (move.kind === 'activate') await keys.activate(move.kid, now);
-        else if (move.kind === 'retire') await keys.retire(move.kid, now);
-        else if (move.kind === 'remove') await keys.remove(move.kid);
-        else if (key) {
-          await keys.publish({
-            kid: key.kid,
-            alg: key.alg,
-            publicJwk: key.publicJwk,
-            privateKey: encryption.seal(key.pkcs8, `signing key ${key.kid}`),
-            createdAt: now,
-          });
-        }
-      }
-      changed = true;
-      forced = false;
-    }
+    for (const { kid } of await keys.list()) await keys.remove(kid);
+    return settle(keys, algs, encryption, now, false);
   });
+}
+
+/** @returns whether anything was changed */
+async function settle(
+  keys: LockedSigningKeys,
+  algs: readonly SigningAlg[],
+  encryption: KeyEncryption,
+  now: Date,
+  force: boolean,
+): Promise<boolean> {
+  let changed = false;
+  let forced = force;
+  for (;;) {
+    const stored = await keys.list();
+    const moves = algs.flatMap((alg) => dueMoves(ofAlg(stored, alg), now, forced).map((move) => ({ alg, move })));
+    if (moves.length === 0) return changed;
+    const made = await Promise.all(
+      moves.map(({ alg, move }) => (move.kind === 'publish' ? generateSigningKey(alg) : undefined)),
+    );
+    for (const [index, { move }] of moves.entries()) {
+      const key = made[index];
+      if (move.kind === 'activate') await keys.activate(move.kid, now);
+      else if (move.kind === 'retire') await keys.retire(move.kid, now);
+      else if (move.kind === 'remove') await keys.remove(move.kid);
+      else if (key) {
+        await keys.publish({
+          kid: key.kid,
+          alg: key.alg,
+          publicJwk: key.publicJwk,
+          privateKey: encryption.seal(key.pkcs8, `signing key ${key.kid}`),
+          createdAt: now,
+        });
+      }
+    }
+    changed = true;
+    forced = false;
+  }
 }
 
 function ofAlg(keys: readonly StoredKey[], alg: SigningAlg): StoredKey[] {

@@ -167,6 +167,7 @@ async function signIn(
   const name = nameKey(username);
   const keys = attemptKeys(request, name, options.cookieKeys);
   const attempt = await options.attempts.begin(name, keys, now);
+  if (attempt.person) request.trace.userId = attempt.person.user.id;
   if (overLimits(attempt).length > 0) {
     const seconds = waitOf(attempt, now);
     const minutes = Math.ceil(seconds / 60);
@@ -245,17 +246,21 @@ function deviceTag(key: Buffer, nonce: string, name: string): string {
 function attemptKeys(request: BrowserRequest, name: string, cookieKeys: readonly Buffer[]): AttemptKeys {
   const [nonce = '', tag = ''] = (request.cookie('device') ?? '').split('.');
   const known = nonce !== '' && cookieKeys.some((key) => equals(deviceTag(key, nonce, name), tag));
-  return {
-    source: sha256(`source ${network(request.source)}`),
-    account: sha256(known ? `device ${nonce} ${name}` : `account ${name}`),
-  };
+  // A browser its owner has used is held to its own count only: neither a stranger who guesses at the account nor one who
+  // guesses from the same network can shut the owner out.
+  if (known) return { source: sha256(`device source ${nonce}`), account: sha256(`device ${nonce} ${name}`) };
+  return { source: sha256(`source ${network(request.source)}`), account: sha256(`account ${name}`) };
 }
 
 /** Whoever has one IPv6 address has 2^64 of them: a source is the /64. */
 function network(address: string): string {
+  const [, mapped] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
+  if (mapped !== undefined) return mapped;
   if (!address.includes(':')) return address;
-  const [head = ''] = address.split('::');
-  const groups =
-    address.startsWith('::ffff:') && address.includes('.') ? [address.slice(7)] : head.split(':').slice(0, 4);
-  return groups.join(':');
+  const [head = [], tail = []] = address.split('::').map((half) => half.split(':').filter((group) => group !== ''));
+  const zeros = address.includes('::') ? Array(8 - head.length - tail.length).fill('0') : [];
+  return [...head, ...zeros, ...tail]
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':');
 }

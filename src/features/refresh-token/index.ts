@@ -8,14 +8,15 @@
  *                             ├── again within the window ──▶ the same successor, a new access token
  *                             └── again after it ──▶ reuse: somebody has a copy; the whole grant ends
  *
- * The successor is sealed under the presented token's own secret, so only its bearer can open it, and a retry, a second
+ * The successor is sealed under the presented token's own secret and a key of ours, so only its bearer can open it, and
+ * only here; and a retry, a second
  * tab or fifty parallel requests all end with the same refresh token: nobody is logged out by a lost answer.
  */
 
 import { z } from 'zod';
 import type { Authorization } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import { type Client, clientMetadataSlice, isPublic } from '../../protocol/client.ts';
+import { type Client, isPublic } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature, GrantType, Minted, TokenRequest } from '../../protocol/feature.ts';
 import { type Credential, deriveKey, parseCredential, seal, unseal } from '../../protocol/secrets.ts';
@@ -42,13 +43,13 @@ export interface RefreshTokens {
 /** Seconds. The store keeps refresh tokens and grants for 120 days: nothing may be promised for longer. */
 const LIFETIME_MOST = 120 * 86_400;
 
-const metadata = clientMetadataSlice({
+const clientMetadata = {
   /** How long a grant can be refreshed in all, however often; rotation never extends it. */
   refresh_token_lifetime: z.number().int().min(60).max(LIFETIME_MOST).optional(),
-});
+};
 
 export function refreshToken({ refreshTokens }: { refreshTokens: RefreshTokens }): Feature {
-  return { name: 'refresh-token', grantTypes: [refreshGrant(refreshTokens)], clientMetadata: metadata.shape };
+  return { name: 'refresh-token', grantTypes: [refreshGrant(refreshTokens)], clientMetadata };
 }
 
 function refreshGrant(store: RefreshTokens): GrantType {
@@ -106,7 +107,12 @@ function kept(
 function rotated(store: RefreshTokens, token: Credential, request: TokenRequest, server: AuthorizationServer): Spend {
   return async (minted) => {
     if (!minted.refreshToken) throw new Error('a rotation mints a refresh token');
-    const sealed = seal(sealingKey(token), Buffer.from(minted.refreshToken.value), token.id, server.context.random);
+    const sealed = seal(
+      sealingKey(token, server),
+      Buffer.from(minted.refreshToken.value),
+      token.id,
+      server.context.random,
+    );
     if ((await store.rotate(token, sealed, minted, request.now)) === 'rotated') return {};
     const held = await store.find(token, request.now);
     if (!held?.stands || !held.rotatedAt) throw refused();
@@ -142,7 +148,7 @@ async function retry(
 ): Promise<{ value: string; token: Credential }> {
   const age = now.getTime() - (held.rotatedAt?.getTime() ?? 0);
   if (age <= server.profile.lifetimes.refreshRetryWindow * 1000 && held.successor) {
-    const value = unseal(sealingKey(token), held.successor, token.id)?.toString();
+    const value = unseal(sealingKey(token, server), held.successor, token.id)?.toString();
     const successor = parseCredential('refresh_token', value);
     if (value !== undefined && successor) return { value, token: successor };
   }
@@ -151,8 +157,12 @@ async function retry(
   throw refused();
 }
 
-function sealingKey(token: Credential): Buffer {
-  return deriveKey(token.secret, token.id, 'refresh token successor');
+/**
+ * Of the token's secret, so that only its bearer can open it, and of a key of ours, so that an old token and a look into the
+ * database do not lead to the current one.
+ */
+function sealingKey(token: Credential, server: AuthorizationServer): Buffer {
+  return deriveKey(Buffer.concat([token.secret, server.successorKey]), token.id, 'refresh token successor');
 }
 
 function refused(): OAuthError {
