@@ -70,18 +70,25 @@ export function userCommands(program: Command): void {
       print(command, { ...shown(user), claims: user.claims });
     });
 
+  const setDisabled = async (command: Command, name: string, disabled: boolean) => {
+    const user = await inWorkplace(async ({ database, context }) => {
+      const record = found(await findUser(database, name), 'user');
+      await setUserDisabled(database, record.id, disabled, context.now());
+      return { ...record, disabled };
+    });
+    print(command, shown(user));
+  };
+
   users
     .command('disable <user>')
     .description('Disable a user: sessions, grants and tokens end at once')
-    .option('--enable', 'let the user sign in again; nothing that ended comes back')
-    .action(async (name, { enable }, command) => {
-      const user = await inWorkplace(async ({ database, context }) => {
-        const record = found(await findUser(database, name), 'user');
-        await setUserDisabled(database, record.id, !enable, context.now());
-        return { ...record, disabled: !enable };
-      });
-      print(command, shown(user));
-    });
+    .option('--enable', 'the same as `users enable`')
+    .action((name, { enable }, command) => setDisabled(command, name, !enable));
+
+  users
+    .command('enable <user>')
+    .description('Let a disabled user sign in again; nothing that ended comes back')
+    .action((name, _options, command) => setDisabled(command, name, false));
 
   users
     .command('set-password <user>')

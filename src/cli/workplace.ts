@@ -101,7 +101,7 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
   }
 }
 
-const CHANGES = /^(create|update|delete|disable|set-password|rotate|rotate-secret|reencrypt|revoke|end)$/;
+const CHANGES = /^(create|update|delete|disable|enable|set-password|rotate|rotate-secret|reencrypt|revoke|end)$/;
 
 /** What an operator changed, for the audit trail: the command and whom it was about, never what was in its file. */
 async function record(database: Sql, context: Context): Promise<void> {

@@ -140,6 +140,7 @@ function observed(request: FastifyRequest, route: string, event: string, refused
       route,
       ...(trace.grantType !== undefined && { grantType: trace.grantType }),
       ...(refusal !== undefined && { error: refusal }),
+      ...(trace.reason !== undefined && { reason: trace.reason }),
     },
     // A form that is shown again (a wrong password) is refused as well, without an error code.
     refusal: refused || refusal !== undefined,

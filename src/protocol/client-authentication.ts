@@ -29,7 +29,7 @@ export async function authenticateClient(
   }
   const [only, ...others] = used;
   if (others.length > 0) throw new OAuthError('invalid_request', 'More than one client authentication method.');
-  if (!only) throw refused(request, server);
+  if (!only) throw refused(request, server, 'no client authentication');
   const { method, claim } = only;
   request.trace.clientId = claim.clientId;
   const named = request.parameters.get('client_id');
@@ -38,7 +38,12 @@ export async function authenticateClient(
   const registered = client?.authenticationMethod === method.name && (publicClients || !isPublic(client));
   const eligible = registered ? client : undefined;
   const proven = await claim.prove(eligible, request.now);
-  if (!eligible || !proven || (named !== undefined && named !== eligible.id)) throw refused(request, server);
+  if (!eligible) {
+    const registeredFor = client && `registered for ${client.authenticationMethod}, not ${method.name}`;
+    throw refused(request, server, registeredFor ?? 'unknown or disabled client');
+  }
+  if (!proven) throw refused(request, server, 'wrong or expired credentials');
+  if (named !== undefined && named !== eligible.id) throw refused(request, server, 'client_id is another one');
   return eligible;
 }
 
@@ -51,7 +56,9 @@ export function claimedClientId(request: EndpointRequest, server: AuthorizationS
   return undefined;
 }
 
-function refused(request: EndpointRequest, server: AuthorizationServer): OAuthError {
+/** One answer for all; the reason is for the log. */
+function refused(request: EndpointRequest, server: AuthorizationServer, reason: string): OAuthError {
+  request.trace.reason = reason;
   // RFC 6749 §5.2 demands the challenge for a client that used the header. Browser code did not, and there it would
   // only open the browser's own password box.
   const challenge = request.authorization.length > 0 || request.origin === undefined;

@@ -97,6 +97,8 @@ export interface Trace {
   userId?: string;
   grantId?: string;
   grantType?: string;
+  /** Why it was refused, where the caller is not told. */
+  reason?: string;
   /** A word for what happened when the status does not say it, e.g. `code_replayed`. */
   event?: string;
 }

@@ -2,14 +2,26 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
-import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
 import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
-import { aClient, aCode, aSignIn, aUser, countOf, DAY, IDLE, minted, openStore, race, type Store } from './store.ts';
+import {
+  aClient,
+  aCode,
+  aSignIn,
+  aUser,
+  consented,
+  countOf,
+  DAY,
+  IDLE,
+  minted,
+  openStore,
+  race,
+  type Store,
+} from './store.ts';
 
 describe('authorization codes', () => {
   let store: Store;
@@ -128,8 +140,7 @@ describe('authorization codes', () => {
     const ask = async (scope = ['photos.read']) =>
       (await aCode(store, clientId, signIn, { firstParty: false, scope })).outcome;
     expect(await ask()).toBe('gone');
-    const pendingId = mintId(store.now, randomBytes);
-    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['photos.read'], pendingId }, store.now);
+    await consented(store, userId, clientId, ['photos.read']);
     expect(await ask()).toBe('issued');
     expect(await ask(['photos.read', 'photos.write'])).toBe('gone');
     await postgresAccess(store.sql).remove(userId, clientId, store.now);

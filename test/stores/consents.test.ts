@@ -1,10 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
-import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
-import { mintId } from '../../src/protocol/secrets.ts';
-import { aClient, aUser, openStore, race, type Store } from './store.ts';
+import { aClient, aUser, consented, openStore, race, type Store } from './store.ts';
 
 describe('consents', () => {
   let store: Store;
@@ -14,7 +11,7 @@ describe('consents', () => {
   afterAll(() => store.close());
 
   const allow = (userId: string, clientId: string, scope: string[], now = store.now) =>
-    postgresConsents(store.sql).allow({ userId, clientId, scope, pendingId: mintId(store.now, randomBytes) }, now);
+    consented(store, userId, clientId, scope, now);
   const access = () => postgresAccess(store.sql);
   const epochOf = async (userId: string) =>
     (await store.rows(sql<{ epoch: number }>`SELECT epoch FROM consents WHERE user_id = ${userId}`))[0]?.epoch;

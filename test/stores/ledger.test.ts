@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
-import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
 import { deleteClient, setClientDisabled } from '../../src/postgres/clients.pg.ts';
 import { listGrants, postgresLedger, revokeGrant } from '../../src/postgres/ledger.pg.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
@@ -10,6 +9,7 @@ import { mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import {
   aClient,
   aUser,
+  consented,
   countOf,
   DAY,
   HOUR,
@@ -48,10 +48,7 @@ describe('the ledger', () => {
   const ALL = [true, true, true];
   const NONE = [false, false, false];
 
-  async function consent(userId: string, clientId: string) {
-    const pendingId = mintId(store.now, randomBytes);
-    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['photos.read'], pendingId }, store.now);
-  }
+  const consent = (userId: string, clientId: string) => consented(store, userId, clientId, ['photos.read']);
 
   it('tells of a token that stands what was granted', async () => {
     const tokens = await someTokens(store);

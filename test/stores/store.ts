@@ -1,9 +1,12 @@
 /** A database of its own for a store test, and what stores work on: people, clients, sign-ins, grants. */
+
 import { randomBytes, randomUUID } from 'node:crypto';
 import { type RawBuilder, sql } from 'kysely';
 import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
+import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
 import { createClient } from '../../src/postgres/clients.pg.ts';
 import { type Database, openDatabase, type Sql } from '../../src/postgres/database.ts';
+import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { createUser } from '../../src/postgres/people.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import type { ApprovedRequest, Minted } from '../../src/protocol/feature.ts';
@@ -218,4 +221,23 @@ export async function someTokens(
 export async function countOf(store: Store, table: string): Promise<number> {
   const [row] = await store.rows(sql<{ count: number }>`SELECT count(*)::int AS count FROM ${sql.table(table)}`);
   return row?.count ?? -1;
+}
+
+/** A person says yes to a client, as on the consent page of a pending authorization. */
+export async function consented(
+  store: Store,
+  userId: string,
+  clientId: string,
+  scope: readonly string[],
+  now = store.now,
+) {
+  const pendingId = mintId(store.now, randomBytes);
+  await postgresPendingAuthorizations(store.sql).open({
+    id: pendingId,
+    browserHash: randomBytes(32),
+    clientId,
+    parameters: new Parameters([]),
+    expiresAt: new Date(store.now.getTime() + HOUR),
+  });
+  await postgresConsents(store.sql).allow({ userId, clientId, scope, pendingId }, now);
 }
