@@ -58,7 +58,8 @@ function inOneLine(error: unknown): string {
   if (error instanceof ConfigurationError || error instanceof OperatorError || error instanceof OAuthError)
     return onOneLine(error.message);
   const { message, cause } = error as Error;
-  return onOneLine(cause instanceof Error ? `${message} ${cause.message}` : String(message));
+  // Of a cause its first line: some go on with stacks.
+  return onOneLine(cause instanceof Error ? `${message} ${cause.message.split('\n')[0]}` : String(message));
 }
 
 function onOneLine(text: string): string {

@@ -127,7 +127,7 @@ const states: readonly [
   ['home', /^Your account lives here$/, (page, _app, issuer) => page.goto(`${issuer}/`)],
   [
     'home, signed in',
-    /^Gatehouse$/,
+    /^Your account lives here$/,
     async (page, _app, issuer) => {
       await signedIn(page);
       await page.goto(`${issuer}/`);
