@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
 import { keepPartitions } from '../../src/postgres/partitions.ts';
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { endSession, listSessions, postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { type Credential, mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
-import { aClient, aSignIn, aUser, DAY, HOUR, IDLE, openStore, race, type Store } from './store.ts';
+import { aClient, aSignIn, aUser, consented, DAY, HOUR, IDLE, openStore, race, type Store } from './store.ts';
 
 describe('sessions', () => {
   let store: Store;
@@ -49,20 +48,18 @@ describe('sessions', () => {
   it('tell what the person let the client do, unless that was taken back', async () => {
     const [userId, clientId] = [await aUser(store), await aClient(store)];
     const { session } = await aSignIn(store, userId);
-    const pendingId = mintId(store.now, randomBytes);
-    const allow = (scope: string[]) =>
-      postgresConsents(store.sql).allow({ userId, clientId, scope, pendingId }, store.now);
-    const consented = async (client?: string) =>
+    const allow = (scope: string[]) => consented(store, userId, clientId, scope);
+    const seen = async (client?: string) =>
       (await sessions.find(session, store.now, client))?.signIns[0]?.consentedScope;
     await allow(['b', 'a']);
     await allow(['c', 'a']);
-    expect(await consented(clientId)).toEqual(['a', 'b', 'c']);
-    expect(await consented('another')).toEqual([]);
+    expect(await seen(clientId)).toEqual(['a', 'b', 'c']);
+    expect(await seen('another')).toEqual([]);
     expect(await consented()).toEqual([]);
     await store.rows(sql`UPDATE consents SET revoked_at = ${store.now} WHERE user_id = ${userId}`);
-    expect(await consented(clientId)).toEqual([]);
+    expect(await seen(clientId)).toEqual([]);
     await allow(['d']);
-    expect(await consented(clientId)).toEqual(['d']);
+    expect(await seen(clientId)).toEqual(['d']);
   });
 
   it('are renewed at each sign-in: the old cookie is worth nothing', async () => {
