@@ -55,7 +55,7 @@ describe('sessions', () => {
     await allow(['c', 'a']);
     expect(await seen(clientId)).toEqual(['a', 'b', 'c']);
     expect(await seen('another')).toEqual([]);
-    expect(await consented()).toEqual([]);
+    expect(await seen()).toEqual([]);
     await store.rows(sql`UPDATE consents SET revoked_at = ${store.now} WHERE user_id = ${userId}`);
     expect(await seen(clientId)).toEqual([]);
     await allow(['d']);
