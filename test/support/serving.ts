@@ -36,10 +36,12 @@ export interface Asking {
   readonly headers?: Readonly<Record<string, string>>;
   /** The certificate to trust. */
   readonly ca?: string;
+  /** Milliseconds without an answer to give up after. */
+  readonly patience?: number;
 }
 
 /** One request on a connection of its own. */
-export async function ask(url: string, { form, headers = {}, ca }: Asking = {}): Promise<Answer> {
+export async function ask(url: string, { form, headers = {}, ca, patience = 0 }: Asking = {}): Promise<Answer> {
   const body = form && new URLSearchParams(form).toString();
   const options = {
     method: form ? 'POST' : 'GET',
@@ -50,6 +52,7 @@ export async function ask(url: string, { form, headers = {}, ca }: Asking = {}):
   return new Promise((resolve, reject) => {
     const request = url.startsWith('https:') ? httpsRequest(url, options) : httpRequest(url, options);
     request.once('error', reject);
+    request.setTimeout(patience, () => request.destroy(new Error(`No answer from ${url}.`)));
     request.once('response', (response) => {
       text(response).then(
         (read) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: read }),
