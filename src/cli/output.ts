@@ -86,3 +86,8 @@ export function found<T>(value: T | undefined, what: string): T {
     );
   return value;
 }
+
+/** Of a text with line breaks, one line. */
+export function onOneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, ' ');
+}

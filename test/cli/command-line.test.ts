@@ -1,8 +1,12 @@
 /** The command line as scripts meet it: help, exit codes, and errors in one line that says what to do. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it, vi } from 'vitest';
+import { createProgram } from '../../src/cli/program.ts';
 import { type Ended, type GatehouseOptions, gatehouse, Workbench } from '../support/gatehouse.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const COMMANDS = {
   clients: ['create', 'list', 'show', 'update', 'delete', 'rotate-secret'],
@@ -37,13 +41,25 @@ function expectOneLine({ stdout, stderr }: Ended, reason: RegExp): void {
   expect(stdout).toBe('');
 }
 
-it.concurrent.each(EVERY)('--help explains %s %s', async (...words) => {
-  const { code, stdout, stderr } = await gatehouse([...words.filter((word) => word !== undefined), '--help']);
-  expect(stderr).toBe('');
-  expect(stdout).toContain(`Usage: gatehouse ${words.join(' ').trim()}`);
-  expect(stdout).toMatch(/--format <format>.*\n?.*json/);
-  expect(code).toBe(0);
+it.each(EVERY)('%s %s has help of its own, with the formats it prints', (...words) => {
+  const names = words.filter((word) => word !== undefined);
+  let command = createProgram();
+  for (const name of names) command = command.commands.find((each) => each.name() === name) ?? command;
+  const help = command.helpInformation();
+  expect(help).toContain(`Usage: gatehouse ${names.join(' ')} `);
+  expect(help).toMatch(/--format <format>[\s\S]*json[\s\S]*table/);
+  expect(command.description()).not.toBe('');
 });
+
+it.concurrent.each(['dev --help', 'clients create --help', 'help users set-password', 'sessions --help'])(
+  'gatehouse %s prints help and ends with 0',
+  async (words) => {
+    const { code, stdout, stderr } = await gatehouse(words.split(' '));
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^Usage: gatehouse /);
+    expect(code).toBe(0);
+  },
+);
 
 it('gatehouse alone and a group alone show their commands, and say in one line that one is missing', async () => {
   const alone = await gatehouse([]);

@@ -3,12 +3,15 @@ import { execFile } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { post, signIn, TestBrowser } from '../support/browser.ts';
 import { createDatabase } from '../support/database.ts';
 import { commandLinesNaming } from '../support/embedded-commands.ts';
 import { type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
 import { freePort } from '../support/server.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 interface DemoFile {
   readonly issuer: string;
@@ -199,7 +202,7 @@ describe('from an empty data folder', () => {
   it('stops its database also when it is interrupted while it starts', async () => {
     const early = bench.start(['dev'], { env });
     await expect
-      .poll(() => commandLinesNaming(join(dataFolder, 'cluster')), { interval: 5, timeout: 20_000 })
+      .poll(() => commandLinesNaming(join(dataFolder, 'cluster')), { interval: 5, timeout: 60_000 })
       .not.toEqual([]);
     expect(await early.interrupt()).toMatchObject({ code: 0, stderr: '' });
     expect(await commandLinesNaming(dataFolder)).toEqual([]);

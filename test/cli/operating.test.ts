@@ -1,11 +1,14 @@
 /** Operators' commands, as processes, beside a running server on the same database: what they change is seen at once. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { authorizePath, post } from '../support/browser.ts';
 import { gatehouse, Workbench } from '../support/gatehouse.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
 import { getCode, introspect, redeem, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const bench = new Workbench();
 let world: World;

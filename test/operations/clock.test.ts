@@ -1,8 +1,11 @@
 /** Process and database must agree on the time: else "expired" means two things (design: 2 s apart at most). */
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { createDatabase } from '../support/database.ts';
 import { Workbench } from '../support/gatehouse.ts';
 import { ask, serveEnvironment } from '../support/serving.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** A machine whose clock jumps by an hour at each SIGUSR2: forth, and back. */
 function jumpingClock(ahead: boolean): string {
@@ -43,7 +46,7 @@ it.each([
   const wrong = [503, expect.stringMatching(/clocks of this process and the database are 3\d{3}(\.\d)? s apart/)];
   const right = [200, undefined];
   for (const expected of ahead ? [wrong, right] : [right, wrong, right]) {
-    await expect.poll(readiness, { timeout: 20_000, interval: 50 }).toEqual(expected);
+    await expect.poll(readiness, { timeout: 60_000, interval: 50 }).toEqual(expected);
     started.process.kill('SIGUSR2');
   }
 });

@@ -1,11 +1,14 @@
 /** SIGTERM: not ready, what is under way finishes, what was gathered is written, exit code 0. */
 import { Client } from 'pg';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formTo, TestBrowser } from '../support/browser.ts';
 import { createDatabase } from '../support/database.ts';
 import { type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
 import { freePort } from '../support/server.ts';
 import { ask, query, serveEnvironment, statusOf } from '../support/serving.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const bench = new Workbench();
 let database: { url: string; drop(): Promise<void> };
@@ -30,7 +33,7 @@ async function waiters(): Promise<number> {
 
 async function ready(started: Gatehouse, base: string): Promise<void> {
   await expect
-    .poll(() => (started.running ? statusOf(`${base}/readyz`) : started.stderr), { timeout: 20_000, interval: 50 })
+    .poll(() => (started.running ? statusOf(`${base}/readyz`) : started.stderr), { timeout: 60_000, interval: 50 })
     .toBe(200);
 }
 

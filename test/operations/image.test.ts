@@ -6,11 +6,14 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
 import { createDatabase } from '../support/database.ts';
 import { CHECKOUT, gatehouse, Workbench } from '../support/gatehouse.ts';
 import { ask, serveEnvironment, statusOf } from '../support/serving.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 interface Locked {
   readonly dev?: boolean;
@@ -93,7 +96,7 @@ describe('on a database', () => {
 
     const started = bench.start(['serve'], { tree, env });
     await expect
-      .poll(() => (started.running ? statusOf(`${base}/readyz`) : started.stderr), { timeout: 20_000 })
+      .poll(() => (started.running ? statusOf(`${base}/readyz`) : started.stderr), { timeout: 60_000 })
       .toBe(200);
     const page = await ask(`${base}/login`);
     expect(page.body).toContain('<h1');
@@ -111,7 +114,7 @@ describe('on a database', () => {
     const env = { ...(await serveEnvironment(database.url)), ...tls };
     const started = bench.start(['serve'], { tree, env });
     await expect
-      .poll(() => (started.running ? healthcheck({ ...tls, PORT: env.PORT }) : started.stderr), { timeout: 20_000 })
+      .poll(() => (started.running ? healthcheck({ ...tls, PORT: env.PORT }) : started.stderr), { timeout: 60_000 })
       .toBe(0);
     expect(await healthcheck({ PORT: env.PORT })).toBe(1);
   });

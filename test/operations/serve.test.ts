@@ -2,13 +2,16 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, createServer } from 'node:tls';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
 import { createDatabase } from '../support/database.ts';
 import { type Ended, type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
 import { Relay } from '../support/relay.ts';
 import { freePort } from '../support/server.ts';
 import { ask, query, register, serveEnvironment, statusOf } from '../support/serving.ts';
+
+// Each starts processes, on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const bench = new Workbench();
 let databases: { url: string; drop(): Promise<void> }[] = [];
@@ -49,7 +52,7 @@ async function until(started: Gatehouse, status: number): Promise<void> {
         if (!started.running) throw new Error(`It ended: ${started.stderr}`);
         return statusOf(`${base}/readyz`);
       },
-      { timeout: 20_000, interval: 50 },
+      { timeout: 60_000, interval: 50 },
     )
     .toBe(status);
 }
@@ -175,7 +178,7 @@ describe('with its own TLS', () => {
     });
     const https = `https://localhost:${env.PORT}`;
     await expect
-      .poll(() => (started.running ? statusOf(`${https}/readyz`, { ca }) : started.stderr), { timeout: 20_000 })
+      .poll(() => (started.running ? statusOf(`${https}/readyz`, { ca }) : started.stderr), { timeout: 60_000 })
       .toBe(200);
     return https;
   }
@@ -291,7 +294,7 @@ describe('with several workers', () => {
       for (let count = 0; count < 6; count += 1) await statusOf(`${base}/healthz`, { patience: 1000 });
       return pids(started).size;
     };
-    await expect.poll(askMany, { timeout: 20_000 }).toBe(2);
+    await expect.poll(askMany, { timeout: 60_000 }).toBe(2);
     expect(pids(started)).not.toContain(started.pid);
 
     const headers = { authorization: `Basic ${Buffer.from(`batch:${secret}`).toString('base64')}` };
@@ -307,8 +310,8 @@ describe('with several workers', () => {
     const [victim = 0] = pids(started);
     process.kill(victim, 'SIGKILL');
     // A connection handed to a process in the very moment it is killed is lost with it: ask once its end is known.
-    await expect.poll(() => started.stdout, { timeout: 20_000 }).toContain('another one takes its place');
-    await expect.poll(askMany, { timeout: 20_000 }).toBe(3);
+    await expect.poll(() => started.stdout, { timeout: 60_000 }).toContain('another one takes its place');
+    await expect.poll(askMany, { timeout: 60_000 }).toBe(3);
 
     expect(await started.stop()).toMatchObject({ code: 0, stderr: '' });
     for (const pid of pids(started)) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
