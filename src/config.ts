@@ -122,9 +122,12 @@ export const environment = {
     .regex(/^#[0-9a-fA-F]{6}$/, 'must be a colour like #17594a')
     .optional()
     .describe('Accent colour of the pages'),
+  GATEHOUSE_SESSION_MANAGEMENT: onOff
+    .default(true)
+    .describe('OpenID Connect Session Management: one page that may be framed and one cookie that scripts may read'),
   GATEHOUSE_ALLOW_LOOPBACK_FETCH: onOff
     .default(false)
-    .describe('Tests only: `on` lets fetches of client metadata go to this machine'),
+    .describe('Tests only: `on` lets what is fetched from and sent to clients go to this machine'),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -132,7 +135,7 @@ export const environment = {
 } as const;
 
 /** Of later capabilities: known, so that nobody believes a protection is on that this version does not have. */
-const LATER = ['GATEHOUSE_MTLS_CA', 'GATEHOUSE_MTLS_PORT', 'GATEHOUSE_SESSION_MANAGEMENT'];
+const LATER = ['GATEHOUSE_MTLS_CA', 'GATEHOUSE_MTLS_PORT'];
 
 /** What Kubernetes and compose tell every container about a service that is called gatehouse. */
 const ORCHESTRATORS = /^GATEHOUSE_(SERVICE_HOST|SERVICE_PORT|PORT|ENV|NAME)(_|$)/;
@@ -153,6 +156,9 @@ export interface Config {
   readonly workers: number;
   readonly demoData: boolean;
   readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly theme: string };
+  readonly sessionManagement: boolean;
+  /** Tests only: requests to clients may go to this machine. */
+  readonly allowLoopbackFetch: boolean;
   readonly logLevel: string;
 }
 
@@ -245,6 +251,8 @@ export function readConfig(
         logoFile: variables.GATEHOUSE_BRAND_LOGO,
         theme: variables.GATEHOUSE_BRAND_COLOR === undefined ? '' : themeStylesheet(variables.GATEHOUSE_BRAND_COLOR),
       },
+      sessionManagement: variables.GATEHOUSE_SESSION_MANAGEMENT,
+      allowLoopbackFetch: variables.GATEHOUSE_ALLOW_LOOPBACK_FETCH,
       logLevel: variables.LOG_LEVEL,
     },
     secrets: {

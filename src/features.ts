@@ -39,6 +39,9 @@ export interface Parts {
   readonly passwords: Passwords;
   readonly cookieKeys: readonly Buffer[];
   readonly encryption: KeyEncryption;
+  readonly sessionManagement: boolean;
+  /** Tests only: requests to clients may go to this machine. */
+  readonly allowLoopbackFetch: boolean;
 }
 
 export type FeatureLine = (parts: Parts) => Feature;

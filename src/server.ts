@@ -16,6 +16,7 @@ import { type App, createApp } from './http/app.ts';
 import { answerPrimary, Metrics } from './http/observe.ts';
 import { serveMetrics, waitingRoom } from './http/side-doors.ts';
 import { startJobs } from './jobs.ts';
+import { CachedRemoteKeys } from './outgoing/remote-keys.ts';
 import { Audit } from './postgres/audit.pg.ts';
 import { PostgresCatalogue } from './postgres/catalogue.ts';
 import { findClientLogo } from './postgres/clients.pg.ts';
@@ -170,7 +171,16 @@ async function run(
   });
   const keys = postgresSigningKeys(database.sql);
   const loadedKeys = catalogue.versioned(async () => buildKeyring(await keys.list(), encryption));
-  const parts = { database: database.sql, profile, passwords, cookieKeys: secrets.cookieKeys, encryption };
+  const { sessionManagement, allowLoopbackFetch } = config;
+  const parts = {
+    database: database.sql,
+    profile,
+    passwords,
+    cookieKeys: secrets.cookieKeys,
+    encryption,
+    sessionManagement,
+    allowLoopbackFetch,
+  };
   const registries = assemble(
     (options.features ?? allFeatures).map((line) => line(parts)),
     profile,
@@ -203,8 +213,13 @@ async function run(
     ledger: postgresLedger(database.sql),
     sessions: postgresSessions(database.sql, profile.lifetimes.sessionIdle * 1000),
     pendingAuthorizations: postgresPendingAuthorizations(database.sql),
-    csrfKey: await sharedKey(database.sql, 'csrf', encryption, context),
-    successorKey: await sharedKey(database.sql, 'refresh token successors', encryption, context),
+    remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),
+    sharedKeys: {
+      csrf: await sharedKey(database.sql, 'csrf', encryption, context),
+      successors: await sharedKey(database.sql, 'refresh token successors', encryption, context),
+      pairwise: await sharedKey(database.sql, 'pairwise subjects', encryption, context),
+      sessions: await sharedKey(database.sql, 'sessions', encryption, context),
+    },
   };
   // A key-encryption key that does not open the signing keys stops the start here, not the first request.
   await server.keyring.published();

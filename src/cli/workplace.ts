@@ -121,7 +121,15 @@ export function rulesFor(
   { random }: Context,
 ): RegistrationRules {
   // Registering reads no key: one that opens nothing will do.
-  const parts = { database, profile, passwords, cookieKeys: [], encryption: new KeyEncryption([random(32)], random) };
+  const parts = {
+    database,
+    profile,
+    passwords,
+    cookieKeys: [],
+    encryption: new KeyEncryption([random(32)], random),
+    sessionManagement: true,
+    allowLoopbackFetch: false,
+  };
   return registrationRules(
     assemble(
       features.map((line) => line(parts)),

@@ -75,7 +75,10 @@ async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: Fast
   if (!token.audience.includes(server.issuer))
     throw new OAuthError('invalid_token', 'The access token is not for this.');
   const response = await endpoint.handle(request, token, server);
-  return reply.code(response.status).send(response.body);
+  return reply
+    .code(response.status)
+    .headers(response.headers ?? {})
+    .send(response.body);
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { type RawBuilder, sql } from 'kysely';
 import type { Authentication, Authorization } from '../protocol/authorization.ts';
+import { type ClaimsRequest, NO_CLAIMS } from '../protocol/claims-request.ts';
 import type { Minted } from '../protocol/feature.ts';
 import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
@@ -27,12 +28,14 @@ export const grantStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
 export const clientStands = sql`(c.disabled_at IS NULL AND c.deleted_at IS NULL)`;
 
 export const grantColumns = sql`
-  g.id AS grant_id, g.scope AS granted_scope, g.resources, g.auth_time, g.acr, g.amr, g.expires_at AS grant_expires_at,
+  g.id AS grant_id, g.sign_in_id, g.scope AS granted_scope, g.resources, g.claims AS requested_claims, g.auth_time, g.acr, g.amr, g.expires_at AS grant_expires_at,
   u.id AS user_id, u.username, u.claims`;
 
 export interface GrantRow {
   grant_id: string | null;
+  sign_in_id: string | null;
   granted_scope: string[];
+  requested_claims: ClaimsRequest | null;
   resources: string[];
   auth_time: Date | null;
   acr: string | null;
@@ -60,6 +63,8 @@ export function toAuthorization(
     grantId: row.grant_id ?? undefined,
     user: toGrantUser(row),
     authentication: toAuthentication(row),
+    signInId: row.sign_in_id ?? undefined,
+    claims: row.requested_claims ?? NO_CLAIMS,
     scope,
     resources: row.resources,
     nonce,
@@ -114,6 +119,7 @@ function toStanding(row: TokenRow, kind: StandingToken['kind']): StandingToken {
     expiresAt: row.expires_at,
     user: toGrantUser(row),
     authentication: toAuthentication(row),
+    claims: row.requested_claims ?? NO_CLAIMS,
   };
 }
 
@@ -162,7 +168,7 @@ export function postgresLedger(database: Sql): Ledger {
         WHERE c.id = ${token.clientId} AND ${clientStands}
           AND (${token.grantId ?? null}::uuid IS NULL OR ${grantStands(now)})
           AND NOT EXISTS (SELECT FROM revocation_marks m WHERE m.id = ${token.jti})`.execute(database);
-      return rows[0] && { user: toGrantUser(rows[0]) };
+      return rows[0] && { user: toGrantUser(rows[0]), claims: rows[0].requested_claims ?? NO_CLAIMS };
     },
 
     async revokeAccessToken(credential: Credential, clientId: string, now: Date): Promise<Revocation> {

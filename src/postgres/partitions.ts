@@ -23,6 +23,7 @@ export const PARTITIONED = {
   authorization_codes: { span: 2 * HOUR, keep: 24 * HOUR },
   sessions: { span: 4 * HOUR, keep: 2 * DAY },
   sign_ins: { span: 4 * HOUR, keep: 2 * DAY },
+  logout_deliveries: { span: 12 * HOUR, keep: 8 * DAY },
   refresh_tokens: { span: 8 * DAY, keep: 120 * DAY },
   grants: { span: 8 * DAY, keep: 120 * DAY },
   audit: { span: 20 * DAY, keep: 400 * DAY },

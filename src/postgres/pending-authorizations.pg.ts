@@ -12,6 +12,7 @@ interface Row {
   sign_in_id: string | null;
   consented_by: string | null;
   consented_scope: string[] | null;
+  consented_claims: string[] | null;
   denied_at: Date | null;
   closed_at: Date | null;
 }
@@ -27,7 +28,8 @@ export function postgresPendingAuthorizations(database: Sql): PendingAuthorizati
 
     async find(id: string, browserHash: Buffer, now: Date): Promise<PendingAuthorization | undefined> {
       const { rows } = await sql<Row>`
-        SELECT id, parameters, browser_hash, signed_in_at, sign_in_id, consented_by, consented_scope, denied_at, closed_at
+        SELECT id, parameters, browser_hash, signed_in_at, sign_in_id, consented_by, consented_scope,
+               consented_claims, denied_at, closed_at
         FROM pending_authorizations
         WHERE id = ${id} AND expires_at > ${now} AND (browser_hash = ${browserHash} OR browser_hash IS NULL)`.execute(
         database,
@@ -42,6 +44,14 @@ export function postgresPendingAuthorizations(database: Sql): PendingAuthorizati
         database,
       );
       return rows.length === 1;
+    },
+
+    async choose(id: string, signInId: string, now: Date): Promise<void> {
+      // Choosing is not signing in: only who signed in for this request stays fresh.
+      await sql`
+        UPDATE pending_authorizations
+        SET sign_in_id = ${signInId}, signed_in_at = CASE WHEN sign_in_id = ${signInId} THEN signed_in_at END
+        WHERE id = ${id} AND closed_at IS NULL AND expires_at > ${now}`.execute(database);
     },
 
     async deny(id: string, now: Date): Promise<void> {
@@ -64,9 +74,11 @@ function toPending(row: Row): PendingAuthorization {
     id: row.id,
     parameters: new Parameters(row.parameters),
     bound: row.browser_hash !== null,
-    signedIn: row.signed_in_at && row.sign_in_id ? { signInId: row.sign_in_id, at: row.signed_in_at } : undefined,
+    signIn: row.sign_in_id === null ? undefined : { id: row.sign_in_id, fresh: row.signed_in_at !== null },
     consented:
-      row.consented_by && row.consented_scope ? { userId: row.consented_by, scope: row.consented_scope } : undefined,
+      row.consented_by && row.consented_scope
+        ? { userId: row.consented_by, scope: row.consented_scope, claims: row.consented_claims ?? [] }
+        : undefined,
     denied: row.denied_at !== null,
     closed: row.closed_at !== null,
   };

@@ -1,7 +1,7 @@
 /** Sessions and sign-ins in PostgreSQL: each verb one statement. */
 import { sql } from 'kysely';
 import { type Credential, idFloor } from '../protocol/secrets.ts';
-import type { NewSignIn, Session, Sessions, SignIn } from '../protocol/session.ts';
+import type { EndedSignIn, NewSignIn, Session, Sessions, SignIn } from '../protocol/session.ts';
 import type { Sql } from './database.ts';
 import { toUser, type UserRow } from './people.pg.ts';
 
@@ -21,6 +21,7 @@ interface Row extends UserRow {
   acr: string;
   amr: string[];
   consented_scope: string[] | null;
+  consented_claims: string[] | null;
 }
 
 /** @param idle milliseconds after which an unused session is over */
@@ -29,7 +30,7 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
     async find(credential: Credential, now: Date, clientId = ''): Promise<Session | undefined> {
       const { rows } = await sql<Row>`
         SELECT s.id AS session_id, s.last_used_at, i.id AS sign_in_id, i.auth_time, i.acr, i.amr,
-               u.id, u.username, u.claims, k.scope AS consented_scope
+               u.id, u.username, u.claims, k.scope AS consented_scope, k.claims AS consented_claims
         FROM sessions s
         LEFT JOIN (
           sign_ins i JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
@@ -93,16 +94,30 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
       return rows.length === 1 ? 'signed in' : 'gone';
     },
 
-    async end(credential: Credential, now: Date): Promise<void> {
-      await sql`
+    async end(credential: Credential, now: Date): Promise<EndedSignIn[]> {
+      const { rows } = await sql<{ id: string; user_id: string; client_ids: string[] }>`
         WITH ended AS (
           UPDATE sessions SET ended_at = ${now}
           WHERE id = ${credential.id} AND secret_hash = ${credential.hash} AND ended_at IS NULL
-          RETURNING id)
-        UPDATE sign_ins SET ended_at = ${now} FROM ended
-        WHERE session_id = ended.id AND sign_ins.ended_at IS NULL`.execute(database);
+          RETURNING id
+        ), signed_out AS (
+          UPDATE sign_ins SET ended_at = ${now} FROM ended
+          WHERE session_id = ended.id AND sign_ins.ended_at IS NULL
+          RETURNING sign_ins.id, sign_ins.user_id
+        )
+        SELECT o.id, o.user_id, ARRAY(
+          SELECT DISTINCT g.client_id FROM grants g
+          WHERE g.sign_in_id = o.id AND 'openid' = ANY (g.scope) AND g.id > ${oldestGrant(now)}
+        ) AS client_ids
+        FROM signed_out o`.execute(database);
+      return rows.map((row) => ({ id: row.id, userId: row.user_id, clientIds: row.client_ids }));
     },
   };
+}
+
+/** Grants of a sign-in are made while it stands: the id says so, and old partitions are left alone. */
+export function oldestGrant(now: Date): string {
+  return idFloor(new Date(now.getTime() - 3 * SAME_SIGN_IN));
 }
 
 function toSignIn(row: Row): SignIn {
@@ -111,6 +126,7 @@ function toSignIn(row: Row): SignIn {
     user: toUser(row),
     authentication: { time: row.auth_time, acr: row.acr, amr: row.amr },
     consentedScope: row.consented_scope ?? [],
+    consentedClaims: row.consented_claims ?? [],
   };
 }
 

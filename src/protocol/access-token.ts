@@ -5,10 +5,12 @@
 
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
+import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
+import { subjectOf } from './subject.ts';
 import { openScope, type Target } from './target.ts';
 
 /** RFC 9068 §2.1. */
@@ -49,7 +51,7 @@ export async function mintAccessToken(
   const value = await signJwt(await server.keyring.signing(alg), TYP, {
     iss: server.issuer,
     // RFC 9068 §2.2: where no user is involved the client is the subject; client ids never look like users' (client.ts).
-    sub: authorization.user?.id ?? client.id,
+    sub: authorization.user ? subjectOf(authorization.user, client, server) : client.id,
     aud: target.audience.length === 1 ? target.audience[0] : target.audience,
     client_id: client.id,
     scope: target.scope.join(' '),
@@ -80,7 +82,7 @@ export async function readAccessToken(
   const claims = await verifySignedToken(token, now, server);
   if (!claims) return undefined;
   const confirmed = await server.ledger.confirm(claims, now);
-  return withOpenScope(confirmed && { ...claims, user: confirmed.user }, server);
+  return withOpenScope(confirmed && { ...claims, ...confirmed }, server);
 }
 
 /** A token with what of its scope is open still; one with nothing left does not stand. From memory, no statement. */
@@ -128,6 +130,7 @@ export async function verifySignedToken(
     issuedAt: new Date(iat * 1000),
     expiresAt: new Date(exp * 1000),
     user: undefined,
+    claims: NO_CLAIMS,
     authentication:
       auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
   };

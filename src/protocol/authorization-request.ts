@@ -1,14 +1,22 @@
 /**
  * The authorization request, checked: RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1, RFC 8707 §2. Everything here can
  * already be told to the client, so every refusal is sent.
+ *
+ * Read and without effect, because there is one language and one look to offer: `ui_locales`, `claims_locales`, `display`.
+ * `acr_values` is a wish; what was reached is in the ID token.
  */
 import type { AuthorizationServer } from './authorization-server.ts';
+import type { User } from './claims.ts';
+import { type ClaimsRequest, parseClaimsRequest } from './claims-request.ts';
 import type { Client } from './client.ts';
 import { OAuthError } from './errors.ts';
 import type { ResponseType } from './feature.ts';
+import { readIdTokenHint } from './id-token.ts';
 import type { Parameters } from './message.ts';
 import { codeChallenge } from './pkce.ts';
 import { parseScope } from './scope.ts';
+import { PASSWORD_AUTHENTICATION } from './session.ts';
+import { subjectOf } from './subject.ts';
 
 export type Prompt = 'none' | 'login' | 'consent' | 'select_account';
 const PROMPTS = new Set<string>(['none', 'login', 'consent', 'select_account'] satisfies Prompt[]);
@@ -19,13 +27,19 @@ export interface AuthorizationRequest {
   /** What is asked for and may be granted. */
   readonly scope: readonly string[];
   readonly resources: readonly string[];
-  readonly codeChallenge: string;
+  readonly codeChallenge: string | undefined;
+  /** Claims asked for by name; those beyond the scopes need a consent of their own. */
+  readonly claims: ClaimsRequest;
   readonly nonce: string | undefined;
   readonly prompt: ReadonlySet<Prompt>;
   /** Seconds since the last sign-in that are still good. */
   readonly maxAge: number | undefined;
-  /** Prefills the form; proves nothing. */
+  /** Prefills the form, and chooses among those signed in; proves nothing. */
   readonly loginHint: string | undefined;
+  /** Whether the answer may be about this person: `id_token_hint` and the claim `sub` name one. */
+  concerns(user: User): boolean;
+  /** False when the request insists on an `acr` that nothing here can reach. */
+  readonly acrCanBeMet: boolean;
 }
 
 /** What is read of a request, here and on the way; the rest is ignored (RFC 6749 §3.1) and not kept. */
@@ -43,6 +57,8 @@ export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
   'prompt',
   'max_age',
   'login_hint',
+  'id_token_hint',
+  'claims',
 ]);
 
 const LONGEST_NONCE = 512;
@@ -54,24 +70,26 @@ const LONGEST_NONCE = 512;
 export async function parseAuthorizationRequest(
   parameters: Parameters,
   client: Client,
+  now: Date,
   server: AuthorizationServer,
 ): Promise<AuthorizationRequest> {
   parameters.refuseRepeats();
-  if (parameters.get('request') !== undefined)
-    throw new OAuthError('request_not_supported', 'Request objects are not supported.');
-  if (parameters.get('request_uri') !== undefined)
-    throw new OAuthError('request_uri_not_supported', 'request_uri is not supported.');
   if (parameters.get('registration') !== undefined)
     throw new OAuthError('registration_not_supported', 'registration is not supported.');
+  const responseType = parseResponseType(parameters, client, server);
+  const claims = parseClaimsRequest(parameters.get('claims'));
   return {
     client,
-    responseType: parseResponseType(parameters, client, server),
-    codeChallenge: codeChallenge(parameters),
+    responseType,
+    codeChallenge: codeChallenge(parameters, client.requiresPkce),
     ...(await parseAccess(parameters, client, server)),
     nonce: parseNonce(parameters),
     prompt: parsePrompt(parameters),
-    maxAge: parseMaxAge(parameters),
+    maxAge: parseMaxAge(parameters) ?? client.defaultMaxAge,
     loginHint: parameters.get('login_hint'),
+    claims,
+    concerns: await parseSubject(parameters, claims, client, now, server),
+    acrCanBeMet: acrCanBeMet(claims),
   };
 }
 
@@ -91,7 +109,7 @@ async function parseAccess(parameters: Parameters, client: Client, server: Autho
   const text = parameters.get('scope');
   const asked = text === undefined ? client.scope : parseScope(text);
   // OpenID Connect Core §3.1.2.1 has unknown scopes ignored; one that exists but is not this client's is a mistake to tell.
-  const permitted = asked.filter((token) => known.isKnownScope(token));
+  const permitted = asked.filter((token) => known.isKnownScope(token) && mayBeGranted(token, asked, client));
   if (!permitted.every((token) => client.scope.includes(token))) {
     throw new OAuthError('invalid_scope', 'The client is not registered for one of the scopes.');
   }
@@ -105,6 +123,39 @@ async function parseAccess(parameters: Parameters, client: Client, server: Autho
   return { scope, resources: resources.map(({ resource }) => resource) };
 }
 
+/**
+ * OpenID Connect Core §11: offline access is OpenID's and a refresh token's; where neither can be it is ignored, so nobody is
+ * asked to allow what will not come. Beyond that it takes a person who has read it on the consent page, now or before.
+ */
+function mayBeGranted(token: string, asked: readonly string[], client: Client): boolean {
+  return token !== 'offline_access' || (asked.includes('openid') && client.grantTypes.includes('refresh_token'));
+}
+
+/** Core §3.1.2.2, §5.5.1: a request that names a person is answered for that person only. */
+async function parseSubject(
+  parameters: Parameters,
+  { idToken }: ClaimsRequest,
+  client: Client,
+  now: Date,
+  server: AuthorizationServer,
+): Promise<AuthorizationRequest['concerns']> {
+  const text = parameters.get('id_token_hint');
+  const hint = text === undefined ? undefined : await readIdTokenHint(text, now, server);
+  if (text !== undefined && hint?.clientId !== client.id)
+    throw new OAuthError('invalid_request', 'id_token_hint is not an ID token of this client.');
+  const wanted = idToken.sub?.values;
+  return (user) => {
+    const subject = subjectOf(user, client, server);
+    return (hint === undefined || hint.subject === subject) && (wanted === undefined || wanted.includes(subject));
+  };
+}
+
+/** Core §5.5.1.1: an essential `acr` that cannot be had fails the request; any other is a wish (`acr_values` too). */
+function acrCanBeMet({ idToken }: ClaimsRequest): boolean {
+  const { acr } = idToken;
+  return !acr?.essential || acr.values === undefined || acr.values.includes(PASSWORD_AUTHENTICATION.acr);
+}
+
 function parseNonce(parameters: Parameters): string | undefined {
   const nonce = parameters.get('nonce');
   // Never cut: a shortened nonce would not match, or match too much.
@@ -115,6 +166,7 @@ function parseNonce(parameters: Parameters): string | undefined {
 function parsePrompt(parameters: Parameters): ReadonlySet<Prompt> {
   const prompt = new Set((parameters.get('prompt') ?? '').split(' ').filter((value) => value !== ''));
   for (const value of prompt) {
+    // `create` too: there is no sign-up yet (Initiating User Registration 1.0 §4.1.1).
     if (!PROMPTS.has(value)) throw new OAuthError('invalid_request', 'This prompt is not known here.');
   }
   if (prompt.has('none') && prompt.size > 1)

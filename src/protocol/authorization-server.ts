@@ -3,6 +3,7 @@
  * share. Put together once by src/server.ts and handed to every endpoint.
  */
 import type { Catalogue } from './catalogue.ts';
+import type { RemoteKeys } from './client-keys.ts';
 import type { Context } from './context.ts';
 import type { Registries } from './feature.ts';
 import type { PendingAuthorizations } from './interaction.ts';
@@ -22,8 +23,16 @@ export interface AuthorizationServer {
   readonly ledger: Ledger;
   readonly sessions: Sessions;
   readonly pendingAuthorizations: PendingAuthorizations;
-  /** Shared by all nodes; keys the CSRF tokens. */
-  readonly csrfKey: Buffer;
-  /** Shared by all nodes; goes into the keys that successors of refresh tokens are sealed under. */
-  readonly successorKey: Buffer;
+  readonly remoteKeys: RemoteKeys;
+  /** Random, made once, the same on all nodes. */
+  readonly sharedKeys: {
+    /** Keys the tokens of forms. */
+    readonly csrf: Buffer;
+    /** Goes into the keys that successors of refresh tokens are sealed under. */
+    readonly successors: Buffer;
+    /** Keys pairwise subjects: another one would make everybody a stranger. */
+    readonly pairwise: Buffer;
+    /** Keys `sid` and the browser state of session management. */
+    readonly sessions: Buffer;
+  };
 }

@@ -4,6 +4,7 @@
  * and access token that comes from it, so that one revoked row ends them all.
  */
 import type { User } from './claims.ts';
+import type { ClaimsRequest } from './claims-request.ts';
 import type { Client } from './client.ts';
 
 /** How and when the user proved who they are; later tokens repeat it and never raise it (RFC 9068 §2.2.1). */
@@ -21,6 +22,10 @@ export interface Authorization {
   /** Absent where a client acts for itself. */
   readonly user: User | undefined;
   readonly authentication: Authentication | undefined;
+  /** The sign-in it came from; what a client knows of it is its `sid` (session.ts). */
+  readonly signInId: string | undefined;
+  /** Claims that were asked for by name, and allowed. */
+  readonly claims: ClaimsRequest;
   /** Everything that was granted; a token may carry less. */
   readonly scope: readonly string[];
   /** Resources asked for at the authorization endpoint; none means: those the scopes name. */

@@ -1,98 +1,180 @@
 /**
  * The authorization endpoint (RFC 6749 §3.1, §4.1.1; OpenID Connect Core §3.1.2), in its order:
  *
- *  1. One flat parameter set, whatever carried it.
+ *  1. One flat parameter set, whatever carried it (query, form, request object, an earlier visit).
  *  2. Who asks, and where the answer goes. Until both are proven errors are shown; from then on they are sent.
  *  3. The request is checked.
- *  4. The next step: sign in, consent, refuse or proceed. A pure function of request, session, pending and now.
+ *  4. The next step: sign in, choose, consent, refuse or proceed. A pure function of request, session, pending and now.
  *  5. The response type makes the answer, the response mode sends it.
  *
  * Steps send the browser to a page and the page sends it back here, to step 1.
  */
 
+import { candidates, recordedSignIn } from './account-choice.ts';
 import {
   AUTHORIZATION_PARAMETERS,
   type AuthorizationRequest,
   parseAuthorizationRequest,
 } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
-import { findClient, isPublic } from './client.ts';
-import { OAuthError, Unavailable } from './errors.ts';
-import type { ResponseMode } from './feature.ts';
+import { claimsBeyondScope } from './claims-request.ts';
+import { type Client, findClient, isPublic } from './client.ts';
+import { type ErrorCode, OAuthError, Unavailable } from './errors.ts';
+import type { ApprovedRequest, ResponseMode } from './feature.ts';
 import { browserOf, findPending, type PendingAuthorization } from './interaction.ts';
 import type { BrowserRequest, BrowserResponse, Parameters } from './message.ts';
 import { isClaimable, type ReturnAddress, resolveReturnAddress } from './redirect-uri.ts';
 import { resolveResponseMode, sendResponse } from './response.ts';
 import { mintId } from './secrets.ts';
-import { chosenSignIn, type Session, type SignIn, sessionOf } from './session.ts';
+import { type Session, type SignIn, sessionOf } from './session.ts';
 
 /** Repeating one of these leaves open whom to answer. */
 const IDENTIFYING = ['client_id', 'redirect_uri', 'response_mode', 'request', 'request_uri', 'pending'];
 
 export async function authorize(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
-  // 1
-  const { parameters, pending } = await carriedRequest(request, server);
-  // 2
-  const { address, mode } = await identify(parameters, server);
-  request.trace.clientId = address.client.id;
+  // 1, 2
+  const { parameters, pending, address, mode, problem } = await carriedRequest(request, server);
   try {
+    if (problem) throw problem;
     // 3
-    const asked = await parseAuthorizationRequest(parameters, address.client, server);
+    const asked = await parseAuthorizationRequest(parameters, address.client, request.now, server);
     // A form posted from another site comes without our SameSite cookies: it is kept and fetched by a GET that has them.
     if (request.method === 'POST') return await keep(request, parameters, address, undefined, server);
     // 4
     const session = await sessionOf(request, server.sessions, address.client.id);
     const step = nextStep(asked, address, session, pending, request.now);
     if (step.kind === 'refuse') throw step.error;
-    if (step.kind !== 'proceed') return await interact(step.kind, request, parameters, address, pending, server);
+    if (step.kind !== 'proceed' || !session)
+      return await interact(
+        step.kind === 'proceed' ? 'login' : step.kind,
+        request,
+        parameters,
+        address,
+        pending,
+        server,
+      );
     // 5
-    request.trace.userId = step.signIn.user.id;
+    const { signIn } = step;
+    request.trace.userId = signIn.user.id;
     request.trace.event = 'authorization_granted';
-    const answer = await asked.responseType.respond(
-      { request: asked, address, signIn: step.signIn, pendingId: pending?.id, now: request.now },
-      server,
-    );
-    return sendResponse(address, mode, answer, server.issuer);
+    const approved = { request: asked, address, signIn, session, pendingId: pending?.id, now: request.now };
+    return await respond(approved, mode, server);
   } catch (error) {
     return refuse(error, request, address, mode, pending, server);
   }
 }
 
-async function carriedRequest(
-  request: BrowserRequest,
-  server: AuthorizationServer,
-): Promise<{ parameters: Parameters; pending: PendingAuthorization | undefined }> {
-  const { parameters } = request;
-  for (const name of IDENTIFYING) {
-    if (parameters.isRepeated(name)) throw new OAuthError('invalid_request', 'A parameter is repeated.');
-  }
-  const id = parameters.get('pending');
-  if (id === undefined || request.method !== 'GET') return { parameters, pending: undefined };
-  const browser = browserOf(request, server);
-  const pending = await findPending(id, browser, request.now, server, { unbound: true });
-  return { parameters: pending.parameters, pending };
+interface CarriedRequest {
+  readonly parameters: Parameters;
+  readonly pending: PendingAuthorization | undefined;
+  readonly address: ReturnAddress;
+  readonly mode: ResponseMode;
+  /** What was wrong with what carried it, to be told at `address`. */
+  readonly problem?: OAuthError;
 }
 
-async function identify(
-  parameters: Parameters,
+/** @throws OAuthError to be shown: it is not known who asks, or where the answer would go */
+async function carriedRequest(request: BrowserRequest, server: AuthorizationServer): Promise<CarriedRequest> {
+  const { parameters: outer } = request;
+  for (const name of IDENTIFYING) {
+    if (outer.isRepeated(name)) throw new OAuthError('invalid_request', 'A parameter is repeated.');
+  }
+  const id = request.method === 'GET' ? outer.get('pending') : undefined;
+  if (id !== undefined) {
+    // Kept as it was read the first time, whatever had carried it.
+    const pending = await findPending(id, browserOf(request, server), request.now, server, { unbound: true });
+    const client = await identifyClient(pending.parameters, request, server);
+    return { parameters: pending.parameters, pending, ...proveReturn(pending.parameters, client, server) };
+  }
+  const client = await identifyClient(outer, request, server);
+  try {
+    const parameters = await unwrapped(outer, client, request.now, server);
+    return { parameters, pending: undefined, ...proveReturn(parameters, client, server) };
+  } catch (problem) {
+    if (!(problem instanceof OAuthError) || !SOURCES.some((name) => outer.get(name) !== undefined)) throw problem;
+    // What the request object says is not known, but an address beside it may be proven by itself.
+    const address = addressBeside(outer, client, server);
+    if (!address) throw problem;
+    return { parameters: outer, pending: undefined, problem, ...address };
+  }
+}
+
+/** RFC 9101 §5, OpenID Connect Core §6: parameters that carry the others. */
+const SOURCES = ['request', 'request_uri'] as const;
+const UNSUPPORTED = { request: 'request_not_supported', request_uri: 'request_uri_not_supported' } as const;
+
+/** The request itself, out of what carries it. */
+async function unwrapped(
+  outer: Parameters,
+  client: Client,
+  now: Date,
   server: AuthorizationServer,
-): Promise<{ address: ReturnAddress; mode: ResponseMode }> {
+): Promise<Parameters> {
+  const [name, another] = SOURCES.filter((source) => outer.get(source) !== undefined);
+  if (name === undefined) return outer;
+  if (another !== undefined) throw new OAuthError('invalid_request', 'request and request_uri exclude each other.');
+  const source = server.registries.requestSources.get(name);
+  if (!source) throw new OAuthError(UNSUPPORTED[name], `${name} is not supported.`);
+  return source.read(outer, client, now, server);
+}
+
+function addressBeside(outer: Parameters, client: Client, server: AuthorizationServer) {
+  try {
+    return proveReturn(outer, client, server);
+  } catch {
+    return undefined;
+  }
+}
+
+async function identifyClient(
+  parameters: Parameters,
+  { trace }: BrowserRequest,
+  server: AuthorizationServer,
+): Promise<Client> {
   const id = parameters.get('client_id');
   if (id === undefined) throw new OAuthError('invalid_request', 'client_id is required.');
   const client = await findClient(server.catalogue, id);
   if (!client) throw new OAuthError('invalid_request', 'The client is unknown here.');
+  trace.clientId = client.id;
+  return client;
+}
+
+function proveReturn(
+  parameters: Parameters,
+  client: Client,
+  server: AuthorizationServer,
+): { address: ReturnAddress; mode: ResponseMode } {
   return { address: resolveReturnAddress(client, parameters), mode: resolveResponseMode(parameters, server) };
 }
 
+/** The response type's parameters and everybody else's, sent. */
+async function respond(
+  approved: ApprovedRequest,
+  mode: ResponseMode,
+  server: AuthorizationServer,
+): Promise<BrowserResponse> {
+  const answer = await approved.request.responseType.respond(approved, server);
+  const more = [...server.registries.responseParameters.values()].flatMap((parameter) => {
+    const due = parameter.value(approved, server);
+    return due ? [{ name: parameter.name, ...due }] : [];
+  });
+  const parameters = { ...answer, ...Object.fromEntries(more.map(({ name, value }) => [name, value])) };
+  const cookies = more.flatMap((parameter) => parameter.cookies ?? []);
+  return { ...sendResponse(approved.address, mode, parameters, server.issuer), cookies };
+}
+
 export type Step =
-  | { readonly kind: 'login' }
-  | { readonly kind: 'consent' }
+  | { readonly kind: 'login' | 'select-account' | 'consent' }
   | { readonly kind: 'refuse'; readonly error: OAuthError }
   | { readonly kind: 'proceed'; readonly signIn: SignIn };
 
 /**
- * What has to happen next (OpenID Connect Core §3.1.2.3, §3.1.2.4). A sign-in or consent recorded for this very pending
- * authorization satisfies `prompt` and `max_age`, so coming back here cannot loop.
+ * What has to happen next (OpenID Connect Core §3.1.2.3, §3.1.2.4). A sign-in, choice or consent recorded for this very
+ * pending authorization satisfies `prompt` and `max_age`, so coming back here cannot loop.
+ *
+ *   denied? ─▶ acr ─▶ who? (sign in, choose) ─▶ recently enough? ─▶ allowed? ─▶ proceed
+ *
+ * With `prompt=none` each step that would need the person is the error that names it (§3.1.2.6).
  */
 export function nextStep(
   request: AuthorizationRequest,
@@ -101,24 +183,41 @@ export function nextStep(
   pending: PendingAuthorization | undefined,
   now: Date,
 ): Step {
-  const refuse = (error: OAuthError): Step => ({ kind: 'refuse', error });
-  const silent = request.prompt.has('none');
-  if (pending?.denied) return refuse(new OAuthError('access_denied', 'The user did not allow it.'));
+  const { prompt } = request;
+  const ask = (kind: keyof typeof UNASKED): Step => (prompt.has('none') ? refusal(...UNASKED[kind]) : { kind });
+  if (pending?.denied) return refusal('access_denied', 'The user did not allow it.');
+  if (!request.acrCanBeMet)
+    return refusal('unmet_authentication_requirements', 'The acr that is asked for cannot be had here.');
 
-  const signIn = chosenSignIn(session, pending);
-  const answering = signIn?.id === pending?.signedIn?.signInId;
-  if (!signIn || (!answering && mustSignInAgain(request, signIn, now))) {
-    return silent ? refuse(new OAuthError('login_required', 'The user has to sign in.')) : { kind: 'login' };
+  const recorded = recordedSignIn(session, pending);
+  const fresh = recorded !== undefined && pending?.signIn?.fresh === true;
+  // Somebody signed in, and it is not the person the request is about (§3.1.2.1, id_token_hint).
+  if (recorded && !request.concerns(recorded.user))
+    return refusal('login_required', 'The user who signed in is not the one asked for.');
+  if (prompt.has('login') && !fresh) return ask('login');
+  const known = candidates(request, session);
+  if (!recorded && (known.length > 1 || (known.length === 1 && prompt.has('select_account')))) {
+    return ask('select-account');
   }
-  if (mustConsent(request, address, signIn, pending)) {
-    return silent ? refuse(new OAuthError('consent_required', 'The user has to consent.')) : { kind: 'consent' };
-  }
+  const signIn = recorded ?? known[0];
+  if (!signIn || (!fresh && isTooOld(signIn, request.maxAge, now))) return ask('login');
+  if (mustConsent(request, address, signIn, pending)) return ask('consent');
   return { kind: 'proceed', signIn };
 }
 
-function mustSignInAgain({ prompt, maxAge }: AuthorizationRequest, signIn: SignIn, now: Date): boolean {
-  if (prompt.has('login') || prompt.has('select_account')) return true;
-  return maxAge !== undefined && now.getTime() - signIn.authentication.time.getTime() > maxAge * 1000;
+/** What a client is told that wants nobody asked (§3.1.2.6). */
+const UNASKED = {
+  login: ['login_required', 'The user has to sign in.'],
+  'select-account': ['account_selection_required', 'The user has to choose an account.'],
+  consent: ['consent_required', 'The user has to consent.'],
+} as const;
+
+function refusal(code: ErrorCode, description: string): Step {
+  return { kind: 'refuse', error: new OAuthError(code, description) };
+}
+
+function isTooOld({ authentication }: SignIn, maxAge: number | undefined, now: Date): boolean {
+  return maxAge !== undefined && now.getTime() - authentication.time.getTime() > maxAge * 1000;
 }
 
 function mustConsent(
@@ -127,19 +226,24 @@ function mustConsent(
   signIn: SignIn,
   pending: PendingAuthorization | undefined,
 ): boolean {
-  const covers = (scope: readonly string[]) => request.scope.every((token) => scope.includes(token));
+  const claims = claimsBeyondScope(request.claims, request.scope);
+  const covers = (allowed: { readonly scope: readonly string[]; readonly claims: readonly string[] }) =>
+    request.scope.every((token) => allowed.scope.includes(token)) &&
+    claims.every((name) => allowed.claims.includes(name));
   const { consented } = pending ?? {};
   // By this person for this request; somebody else's answer, or one to a shorter list, does not count.
-  if (consented && consented.userId === signIn.user.id && covers(consented.scope)) return false;
+  if (consented && consented.userId === signIn.user.id && covers(consented)) return false;
   // RFC 8252 §8.6: an address any app on the device can claim proves nothing about the client, so the person is asked.
   if (isPublic(request.client) && isClaimable(address.redirectUri)) return true;
   if (request.prompt.has('consent')) return true;
-  return !request.client.skipConsent && !covers(signIn.consentedScope);
+  return !request.client.skipConsent && !covers({ scope: signIn.consentedScope, claims: signIn.consentedClaims });
 }
+
+type InteractionPage = 'login' | 'select-account' | 'consent';
 
 /** Sends the browser to a page, with the request kept for when it comes back. */
 async function interact(
-  page: 'login' | 'consent',
+  page: InteractionPage,
   request: BrowserRequest,
   parameters: Parameters,
   address: ReturnAddress,
@@ -158,7 +262,7 @@ async function keep(
   request: BrowserRequest,
   parameters: Parameters,
   address: ReturnAddress,
-  page: 'login' | 'consent' | undefined,
+  page: InteractionPage | undefined,
   server: AuthorizationServer,
 ): Promise<BrowserResponse> {
   const id = mintId(request.now, server.context.random);

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 
 export interface User {
-  /** A random UUID, never reassigned: the `sub` of everything we say about this person. */
+  /** A random UUID, never reassigned. What clients see of it is subject.ts's to say. */
   readonly id: string;
   readonly username: string;
   readonly claims: UserClaims;
@@ -53,9 +53,10 @@ export const userClaims = z.strictObject({
 });
 
 export type UserClaims = z.infer<typeof userClaims>;
+export type UserClaimName = keyof UserClaims;
 
 /** Core §5.4: which claims a scope stands for. */
-export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly (keyof UserClaims)[]>> = {
+export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly UserClaimName[]>> = {
   profile: [
     'name',
     'family_name',
@@ -77,14 +78,49 @@ export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly (keyof UserClaims
   phone: ['phone_number', 'phone_number_verified'],
 };
 
-/** The claims a set of scopes lets out, absent ones left out. */
-export function claimsFor(user: User, scope: readonly string[]): Record<string, unknown> {
-  const claims: Record<string, unknown> = { sub: user.id };
-  for (const name of scope.flatMap((token) => CLAIMS_BY_SCOPE[token] ?? [])) {
+/** What a claim is, in the words of the consent page. */
+export const CLAIM_WORDS: Readonly<Record<UserClaimName, string>> = {
+  name: 'name',
+  given_name: 'given name',
+  family_name: 'family name',
+  middle_name: 'middle name',
+  nickname: 'nickname',
+  preferred_username: 'preferred user name',
+  profile: 'profile page',
+  picture: 'picture',
+  website: 'website',
+  gender: 'gender',
+  birthdate: 'birth date',
+  zoneinfo: 'time zone',
+  locale: 'language',
+  updated_at: 'time of the last change to your profile',
+  email: 'e-mail address',
+  email_verified: 'whether your e-mail address is verified',
+  phone_number: 'phone number',
+  phone_number_verified: 'whether your phone number is verified',
+  address: 'postal address',
+};
+
+export function isUserClaim(name: string): name is UserClaimName {
+  return Object.hasOwn(CLAIM_WORDS, name);
+}
+
+/** Claims by name, absent ones left out (Core §5.3.2). */
+export function claimsOf(user: User, names: readonly UserClaimName[]): Record<string, unknown> {
+  const claims: Record<string, unknown> = {};
+  for (const name of names) {
     const value = user.claims[name];
     if (value !== undefined && value !== null && value !== '') claims[name] = value;
   }
   return claims;
+}
+
+/** The claims a set of scopes lets out. */
+export function claimsOfScope(user: User, scope: readonly string[]): Record<string, unknown> {
+  return claimsOf(
+    user,
+    scope.flatMap((token) => CLAIMS_BY_SCOPE[token] ?? []),
+  );
 }
 
 /** How a person is greeted on a page. */

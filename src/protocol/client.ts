@@ -35,6 +35,12 @@ export interface Client {
   readonly accessTokenLifetime: number | undefined;
   /** First-party: the person is not asked. */
   readonly skipConsent: boolean;
+  /** Whether its authorization requests need a code challenge. */
+  readonly requiresPkce: boolean;
+  /** Its sector, where its subjects are pairwise (subject.ts). */
+  readonly sector: string | undefined;
+  /** Seconds since the last sign-in that are good enough, where a request does not say (Registration §2). */
+  readonly defaultMaxAge: number | undefined;
   /** Our own copy of its logo. */
   readonly logoUrl: string | undefined;
   readonly secrets: readonly ClientSecret[];
@@ -82,10 +88,21 @@ export const coreClientMetadata = {
   software_id: text.optional(),
   software_version: text.optional(),
   skip_consent: z.boolean().optional(),
+  require_pkce: z.boolean().optional(),
+  subject_type: z.enum(['public', 'pairwise']).optional(),
+  sector_identifier_uri: z.string().max(2000).refine(isHttpsUri, 'must be an https URI').optional(),
+  default_max_age: z.number().int().min(0).max(31_536_000).optional(),
+  /** Every ID token has `auth_time`, and `acr` is what was reached: the two are kept, and hold by themselves. */
+  require_auth_time: z.boolean().optional(),
+  default_acr_values: z.array(text).max(20).optional(),
+  /** Third-party initiated login: known to whoever starts it, not used here. */
+  initiate_login_uri: webUri.optional(),
   id_token_signed_response_alg: z.enum(signingAlgs).optional(),
   access_token_lifetime: seconds.optional(),
   allowed_origins: z.array(z.string().max(500)).max(50).optional(),
 } as const;
+
+type CoreMetadata = z.infer<z.ZodObject<typeof coreClientMetadata>>;
 
 export interface RegistrationRules {
   readonly profile: Profile;
@@ -95,7 +112,14 @@ export interface RegistrationRules {
   readonly clientAuthenticationMethods: ReadonlySet<string>;
   /** All rooms' slices, merged over {@link coreClientMetadata}. */
   readonly metadata: z.ZodObject;
+  /** What rooms demand of fields together. */
+  readonly checks: readonly ClientMetadataCheck[];
 }
+
+/**
+ * @returns the field that is wrong and why, or `undefined`
+ */
+export type ClientMetadataCheck = (metadata: ClientMetadata) => { field: string; why: string } | undefined;
 
 /**
  * Checks client metadata as RFC 7591 §2 and the profile demand and fills in the defaults.
@@ -113,7 +137,7 @@ export function checkClientMetadata(
     // RFC 6749 §5.2: a description holds no quotes, and zod puts its options in them.
     throw refuse(issue?.path.join('.') || 'client metadata', issue?.message.replaceAll('"', '') ?? 'is malformed');
   }
-  const metadata = parsed.data as z.infer<z.ZodObject<typeof coreClientMetadata>>;
+  const metadata = parsed.data as CoreMetadata;
   if (metadata.client_id !== undefined) checkClientId(metadata.client_id);
 
   const method = metadata.token_endpoint_auth_method;
@@ -152,20 +176,49 @@ export function checkClientMetadata(
     if (url?.origin !== origin || !isWebUri(origin) || !hasPlainHost(url))
       throw refuse('allowed_origins', 'must hold origins, like https://app.example');
   }
+  if (metadata.require_pkce === false && (method === 'none' || !rules.profile.pkceMayBeWaived)) {
+    throw refuse(
+      'require_pkce',
+      'is not to be had without, for public clients and in this profile (OAuth 2.1 section 7.5.1)',
+    );
+  }
+  checkSector(metadata);
   const known = rules.metadata.shape;
+  const complete: ClientMetadata = {
+    ...parsed.data,
+    response_types: responseTypes,
+    scope: metadata.scope ?? (usesCode ? DEFAULT_SCOPE : ''),
+  };
+  for (const check of rules.checks) {
+    const problem = check(complete);
+    if (problem) throw refuse(problem.field, problem.why);
+  }
   return {
-    metadata: {
-      ...parsed.data,
-      response_types: responseTypes,
-      scope: metadata.scope ?? (usesCode ? DEFAULT_SCOPE : ''),
-    },
+    metadata: complete,
     ignored: Object.keys(input as object).filter((name) => !Object.hasOwn(known, name)),
   };
 }
 
+/** OpenID Connect Core §8.1: without a sector identifier the one host of the redirect URIs is the sector. */
+function checkSector({ subject_type, sector_identifier_uri, redirect_uris }: CoreMetadata): void {
+  if (subject_type !== 'pairwise' || sector_identifier_uri !== undefined) return;
+  const hosts = new Set(redirect_uris.map((uri) => new URL(uri).host));
+  if (hosts.size !== 1 || hosts.has('')) {
+    throw refuse('sector_identifier_uri', 'is required for pairwise subjects unless all redirect_uris have one host');
+  }
+}
+
+/** What a client's pairwise subjects are made for; `undefined` for public ones. */
+function sectorOf({ subject_type, sector_identifier_uri, redirect_uris }: CoreMetadata): string | undefined {
+  const uri = sector_identifier_uri ?? redirect_uris[0];
+  return subject_type === 'pairwise' && uri !== undefined ? new URL(uri).host : undefined;
+}
+
 /** FAPI 2.0 SP §6.7, RFC 9700 §4.15: a client must never be taken for a user, nor for a metadata document's URL. */
 function checkClientId(id: string): void {
-  if (isUuid(id.toLowerCase())) throw refuse('client_id', 'looks like the id of a user');
+  // A user's id, or a pairwise subject (subject.ts).
+  if (isUuid(id.toLowerCase()) || /^[A-Za-z0-9_-]{43}$/.test(id))
+    throw refuse('client_id', 'looks like the id of a user');
   if (/^[a-z][a-z0-9+.-]*:/i.test(id)) throw refuse('client_id', 'looks like a URL');
 }
 
@@ -175,6 +228,10 @@ function refuse(field: string, why: string): OAuthError {
 
 function printable(value: string): string {
   return value.replace(/[^\x20-\x7E]|["\\]/g, '?').slice(0, 60);
+}
+
+function isHttpsUri(value: string): boolean {
+  return isWebUri(value) && value.startsWith('https:') && !value.includes('#');
 }
 
 function isWebUri(value: string): boolean {
@@ -211,6 +268,9 @@ export function toClient(record: ClientRecord): Client {
     origins: new Set([...redirectOrigins, ...(metadata.allowed_origins ?? [])]),
     accessTokenLifetime: metadata.access_token_lifetime,
     skipConsent: metadata.skip_consent ?? false,
+    requiresPkce: metadata.require_pkce ?? true,
+    sector: sectorOf(metadata),
+    defaultMaxAge: metadata.default_max_age,
     logoUrl: record.logoUrl,
     secrets: record.secrets,
     disabled: record.disabled,

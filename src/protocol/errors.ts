@@ -27,9 +27,13 @@ const TABLE = {
   consent_required: 400,
   interaction_required: 400,
   account_selection_required: 400,
+  invalid_request_uri: 400,
+  invalid_request_object: 400,
   request_not_supported: 400,
   request_uri_not_supported: 400,
   registration_not_supported: 400,
+  // OpenID Connect Core Unmet Authentication Requirements §2
+  unmet_authentication_requirements: 400,
   // RFC 7591 §3.2.2
   invalid_redirect_uri: 400,
   invalid_client_metadata: 400,

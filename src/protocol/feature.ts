@@ -7,12 +7,19 @@ import { z } from 'zod';
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationRequest } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
-import { type Client, coreClientMetadata, type RegistrationRules } from './client.ts';
+import { type Client, type ClientMetadataCheck, coreClientMetadata, type RegistrationRules } from './client.ts';
 import type { AccessTokenRecord, RefreshTokenRecord, StandingToken } from './ledger.ts';
-import type { BrowserRequest, BrowserResponse, EndpointRequest, EndpointResponse } from './message.ts';
+import type {
+  BrowserRequest,
+  BrowserResponse,
+  CookieChange,
+  EndpointRequest,
+  EndpointResponse,
+  Parameters,
+} from './message.ts';
 import type { Profile } from './profile.ts';
 import type { ReturnAddress } from './redirect-uri.ts';
-import type { SignIn } from './session.ts';
+import type { EndedSignIn, Session, SignIn } from './session.ts';
 
 export interface Feature {
   /** Its folder, its line in src/features.ts, its test. */
@@ -20,10 +27,15 @@ export interface Feature {
   readonly grantTypes?: readonly GrantType[];
   readonly responseTypes?: readonly ResponseType[];
   readonly responseModes?: readonly ResponseMode[];
+  readonly requestSources?: readonly RequestSource[];
+  readonly responseParameters?: readonly ResponseParameter[];
   readonly clientAuthenticationMethods?: readonly ClientAuthenticationMethod[];
+  readonly logoutChannels?: readonly LogoutChannel[];
   readonly endpoints?: readonly Endpoint[];
   /** Client metadata it reads, as a zod shape. */
   readonly clientMetadata?: z.ZodRawShape;
+  /** What its fields demand of each other and of the core's. */
+  readonly checkClientMetadata?: ClientMetadataCheck;
   /** Server metadata that does not follow from the registries (RFC 8414 §2). */
   readonly serverMetadata?: (server: AuthorizationServer) => Record<string, unknown>;
   /** Work that repeats by itself, on every node; each run must bear a second node doing the same. */
@@ -59,6 +71,37 @@ export interface Minted {
   readonly refreshToken: (RefreshTokenRecord & { readonly value: string }) | undefined;
 }
 
+/** RFC 9101 §5: a parameter of the authorization request that carries the others in another form (`request`, `request_uri`). */
+export interface RequestSource {
+  /** The parameter's name. */
+  readonly name: string;
+  /**
+   * The request it carries. What else stood beside it does not count any more (RFC 9101 §6.3).
+   * @throws OAuthError when it is not good; it goes to the client if an address of it is proven, else it is shown
+   */
+  read(outer: Parameters, client: Client, now: Date, server: AuthorizationServer): Promise<Parameters>;
+}
+
+/** A parameter of successful authorization responses that no response type owns (OAuth Parameters Registry). */
+export interface ResponseParameter {
+  readonly name: string;
+  /** @returns its value, with cookies that go along, or `undefined` where it is not due */
+  value(
+    approved: ApprovedRequest,
+    server: AuthorizationServer,
+  ): { readonly value: string; readonly cookies?: readonly CookieChange[] } | undefined;
+}
+
+/** A way clients learn that a person has signed out: OpenID Connect Back-Channel and Front-Channel Logout 1.0. */
+export interface LogoutChannel {
+  readonly name: string;
+  /**
+   * Called when sign-ins have just ended, before the person goes on. Must not wait for anybody's answer.
+   * @returns addresses of clients that this browser shall load for it
+   */
+  notify(ended: readonly EndedSignIn[], server: AuthorizationServer, now: Date): Promise<readonly string[]>;
+}
+
 /** RFC 6749 §3.1.1. */
 export interface ResponseType {
   readonly name: string;
@@ -70,6 +113,8 @@ export interface ApprovedRequest {
   readonly request: AuthorizationRequest;
   readonly address: ReturnAddress;
   readonly signIn: SignIn;
+  /** The browser's, with everybody who is signed in. */
+  readonly session: Session;
   /** The pending authorization this completes, if there was one. */
   readonly pendingId: string | undefined;
   readonly now: Date;
@@ -153,7 +198,10 @@ export interface Registries {
   readonly grantTypes: ReadonlyMap<string, GrantType>;
   readonly responseTypes: ReadonlyMap<string, ResponseType>;
   readonly responseModes: ReadonlyMap<string, ResponseMode>;
+  readonly requestSources: ReadonlyMap<string, RequestSource>;
+  readonly responseParameters: ReadonlyMap<string, ResponseParameter>;
   readonly clientAuthenticationMethods: ReadonlyMap<string, ClientAuthenticationMethod>;
+  readonly logoutChannels: ReadonlyMap<string, LogoutChannel>;
   readonly endpoints: readonly Endpoint[];
   readonly clientMetadata: z.ZodObject;
 }
@@ -194,6 +242,18 @@ export function assemble(features: readonly Feature[], profile: Profile): Regist
       'response mode',
       features.flatMap((feature) => feature.responseModes ?? []),
     ),
+    requestSources: keyed(
+      'request source',
+      features.flatMap((feature) => feature.requestSources ?? []),
+    ),
+    responseParameters: keyed(
+      'response parameter',
+      features.flatMap((feature) => feature.responseParameters ?? []),
+    ),
+    logoutChannels: keyed(
+      'logout channel',
+      features.flatMap((feature) => feature.logoutChannels ?? []),
+    ),
     clientAuthenticationMethods: keyed(
       'client authentication method',
       offered(
@@ -223,5 +283,6 @@ export function registrationRules(registries: Registries, profile: Profile): Reg
     responseTypes: new Set(registries.responseTypes.keys()),
     clientAuthenticationMethods: new Set(registries.clientAuthenticationMethods.keys()),
     metadata: registries.clientMetadata,
+    checks: registries.features.flatMap((feature) => feature.checkClientMetadata ?? []),
   };
 }

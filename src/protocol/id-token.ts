@@ -1,26 +1,40 @@
-/** ID tokens: OpenID Connect Core §2, §3.1.3.6, §12.2. */
+/** ID tokens: OpenID Connect Core §2, §3.1.3.6, §12.2; as a hint, §3.1.2.1 and RP-Initiated Logout 1.0 §2. */
 import { createHash } from 'node:crypto';
 import { seconds } from './access-token.ts';
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
-import { type SigningAlg, signJwt } from './jose.ts';
+import { claimsRequested } from './claims-request.ts';
+import type { Client } from './client.ts';
+import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
+import { sidOf } from './session.ts';
+import { subjectOf } from './subject.ts';
+
+const TYP = 'JWT';
+
+/** The algorithm a client's ID tokens, and everything like them, are signed with (Registration §2). */
+export function idTokenAlg(client: Client, server: AuthorizationServer): SigningAlg {
+  const registered = client.metadata.id_token_signed_response_alg;
+  return isSigningAlg(registered) ? registered : server.profile.idTokenAlg;
+}
 
 /**
- * Makes the ID token that goes with an access token. Claims about the person are left to /userinfo (Core §5.4: in the
- * code flow they stay out unless the `claims` parameter asks for them).
+ * Makes the ID token that goes with an access token. Claims about the person are left to /userinfo, but for those that the
+ * `claims` parameter asked for here (Core §5.4, §5.5). `aud` is one, so there is no `azp`; no code goes with it, so there is
+ * no `c_hash` (Core §2, §3.1.3.6).
  */
 export async function mintIdToken(
   authorization: Authorization & { user: NonNullable<Authorization['user']> },
   accessToken: string,
-  alg: SigningAlg,
   now: Date,
   server: AuthorizationServer,
 ): Promise<string> {
-  const { authentication, nonce } = authorization;
-  return signJwt(await server.keyring.signing(alg), 'JWT', {
+  const { authentication, nonce, client, user, signInId } = authorization;
+  const alg = idTokenAlg(client, server);
+  return signJwt(await server.keyring.signing(alg), TYP, {
+    ...claimsRequested(user, authorization.claims.idToken),
     iss: server.issuer,
-    sub: authorization.user.id,
-    aud: authorization.client.id,
+    sub: subjectOf(user, client, server),
+    aud: client.id,
     iat: seconds(now),
     exp: seconds(now) + server.profile.lifetimes.idToken,
     at_hash: leftHalf(accessToken, alg),
@@ -29,6 +43,7 @@ export async function mintIdToken(
       acr: authentication.acr,
       amr: authentication.amr,
     }),
+    ...(signInId !== undefined && { sid: sidOf(signInId, client.id, server) }),
     ...(nonce !== undefined && { nonce }),
   });
 }
@@ -39,4 +54,37 @@ function leftHalf(value: string, alg: SigningAlg): string {
     .update(value, 'ascii')
     .digest();
   return digest.subarray(0, digest.length / 2).toString('base64url');
+}
+
+/** What one of our ID tokens, sent back to us, still says. */
+export interface IdTokenHint {
+  readonly clientId: string;
+  readonly subject: string;
+  readonly sid: string | undefined;
+}
+
+/** How long after its end an ID token may still serve as a hint: as long as the keys that signed it are kept. */
+const HINT_DAYS = 365;
+
+/**
+ * Reads an `id_token_hint`. Being over is no fault of a hint (Core §3.1.2.1, RP-Initiated Logout §4); being anything else
+ * than an ID token of ours is: other tokens of ours have another type, no `at_hash`, or an audience of their own.
+ * @returns `undefined` when it is none
+ */
+export async function readIdTokenHint(
+  token: string,
+  now: Date,
+  server: AuthorizationServer,
+): Promise<IdTokenHint | undefined> {
+  const findKey = await server.keyring.verifying();
+  const claims = await verifyOwnJwt(token, {
+    typ: TYP,
+    issuer: server.issuer,
+    now,
+    findKey,
+    overSince: HINT_DAYS * 86_400,
+  });
+  const { aud, sub, sid, at_hash } = claims ?? {};
+  if (typeof aud !== 'string' || typeof sub !== 'string' || typeof at_hash !== 'string') return undefined;
+  return { clientId: aud, subject: sub, sid: typeof sid === 'string' ? sid : undefined };
 }

@@ -25,8 +25,11 @@ export interface PendingAuthorization {
   readonly parameters: Parameters;
   /** False until a browser comes for it (a request that was posted from another site comes without cookies). */
   readonly bound: boolean;
-  readonly signedIn: { readonly signInId: string; readonly at: Date } | undefined;
-  readonly consented: { readonly userId: string; readonly scope: readonly string[] } | undefined;
+  /** Whose request it is; `fresh` when they signed in for it, false when they were chosen from those signed in already. */
+  readonly signIn: { readonly id: string; readonly fresh: boolean } | undefined;
+  readonly consented:
+    | { readonly userId: string; readonly scope: readonly string[]; readonly claims: readonly string[] }
+    | undefined;
   readonly denied: boolean;
   /** Answered: a code or an error has gone back. */
   readonly closed: boolean;
@@ -46,6 +49,8 @@ export interface PendingAuthorizations {
   find(id: string, browserHash: Buffer, now: Date): Promise<PendingAuthorization | undefined>;
   /** Gives one that is nobody's to this browser. */
   bind(id: string, browserHash: Buffer, now: Date): Promise<boolean>;
+  /** The person chose one of the accounts signed in with this browser. */
+  choose(id: string, signInId: string, now: Date): Promise<void>;
   /** The person said no. */
   deny(id: string, now: Date): Promise<void>;
   /** Answers it with an error; `false` when it was answered before. */
@@ -76,7 +81,7 @@ export function formToken(
   path: string,
   ...matter: readonly string[]
 ): string {
-  return hmac(server.csrfKey, browser.secret, path, ...matter).toString('base64url');
+  return hmac(server.sharedKeys.csrf, browser.secret, path, ...matter).toString('base64url');
 }
 
 /**
@@ -128,7 +133,7 @@ export async function interactionOf(request: BrowserRequest, server: Authorizati
     browser,
     client,
     address,
-    request: await parseAuthorizationRequest(pending.parameters, client, server),
+    request: await parseAuthorizationRequest(pending.parameters, client, request.now, server),
   };
 }
 

@@ -123,11 +123,18 @@ export function looksLikeJwt(token: string): boolean {
 /**
  * Verifies a JWT that we signed ourselves: our key by `kid`, that key's one algorithm, explicit type, issuer, expiry.
  *
+ * @param expected.overSince seconds it may be over; none where it is not said
  * @returns its claims, or `undefined` for anything that is not exactly that
  */
 export async function verifyOwnJwt(
   token: string,
-  expected: { typ: string; issuer: string; now: Date; findKey(kid: string): VerifyingKey | undefined },
+  expected: {
+    typ: string;
+    issuer: string;
+    now: Date;
+    findKey(kid: string): VerifyingKey | undefined;
+    overSince?: number;
+  },
 ): Promise<Readonly<Record<string, unknown>> | undefined> {
   if (!looksLikeJwt(token)) return undefined;
   try {
@@ -143,7 +150,7 @@ export async function verifyOwnJwt(
         typ: expected.typ,
         issuer: expected.issuer,
         algorithms: [...signingAlgs],
-        currentDate: expected.now,
+        currentDate: new Date(expected.now.getTime() - (expected.overSince ?? 0) * 1000),
         requiredClaims: ['exp'],
       },
     );

@@ -7,6 +7,7 @@
  */
 import type { Authentication } from './authorization.ts';
 import type { User } from './claims.ts';
+import type { ClaimsRequest } from './claims-request.ts';
 import type { Credential } from './secrets.ts';
 
 /** An opaque access token as it is stored; JWT access tokens are not. */
@@ -43,6 +44,8 @@ export interface StandingToken {
   readonly expiresAt: Date;
   readonly user: User | undefined;
   readonly authentication: Authentication | undefined;
+  /** Claims that were asked for by name (OpenID Connect Core §5.5). */
+  readonly claims: ClaimsRequest;
 }
 
 /** What a signed access token says of itself, to be confirmed. */
@@ -63,7 +66,7 @@ export interface Ledger {
   /** A standing refresh token (for its own client's introspection). One statement. */
   findRefreshToken(credential: Credential, now: Date): Promise<StandingToken | undefined>;
   /** Whether a signed access token still stands, and for whom. One statement. */
-  confirm(token: SignedToken, now: Date): Promise<{ user: User | undefined } | undefined>;
+  confirm(token: SignedToken, now: Date): Promise<Pick<StandingToken, 'user' | 'claims'> | undefined>;
 
   /** Ends one opaque access token. */
   revokeAccessToken(credential: Credential, clientId: string, now: Date): Promise<Revocation>;

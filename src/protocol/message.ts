@@ -122,16 +122,17 @@ export interface EndpointRequest {
 export interface EndpointResponse {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Serialised as JSON; absent for an empty body. */
+  /** Serialised as JSON, a string as it is (with its `content-type` in the headers); absent for an empty body. */
   readonly body?: unknown;
 }
 
 export interface BrowserRequest extends EndpointRequest {
-  /** A cookie by its short name (`session`, `browser`, `device`); the edge knows prefixes and issuer marks. */
+  /** A cookie by its short name; the edge knows prefixes and issuer marks. */
   cookie(name: CookieName): string | undefined;
 }
 
-export type CookieName = 'session' | 'browser' | 'device';
+/** `state` is the one that scripts may read: the browser state of Session Management 1.0 §3.2, which says nothing. */
+export type CookieName = 'session' | 'browser' | 'device' | 'state';
 
 export interface CookieChange {
   readonly name: CookieName;

@@ -12,6 +12,10 @@ export interface Profile {
   /** Algorithms we sign with; the first is the default of JWT access tokens. */
   readonly signingAlgs: readonly SigningAlg[];
   readonly idTokenAlg: SigningAlg;
+  /** Algorithms clients sign with: assertions and request objects. */
+  readonly clientSigningAlgs: readonly SigningAlg[];
+  /** Whether a confidential client may be registered without PKCE (`require_pkce: false`). */
+  readonly pkceMayBeWaived: boolean;
   /** Which clients' refresh tokens are replaced at each use. */
   readonly rotateRefreshTokensOf: 'public clients' | 'nobody';
   /** All in seconds. */
@@ -52,6 +56,8 @@ export const oauth21: Profile = {
   clientAuthenticationMethods: ['client_secret_basic', 'client_secret_post', 'none'], // OAuth 2.1 §2.4
   signingAlgs: ['ES256', 'RS256', 'PS256', 'EdDSA'],
   idTokenAlg: 'RS256', // OpenID Connect Core §15.1, Registration §2
+  clientSigningAlgs: ['ES256', 'RS256', 'PS256', 'EdDSA'], // OpenID Connect Core §6.1, RFC 8725 §3.2
+  pkceMayBeWaived: true, // OpenID Connect Core knows no PKCE; OAuth 2.1 §7.5.1 lets a confidential client rely on nonce
   rotateRefreshTokensOf: 'public clients', // OAuth 2.1 §4.3.1
   lifetimes,
 };

@@ -5,6 +5,7 @@
  * Core §5.4 belong to the issuer itself (its userinfo endpoint).
  */
 import { z } from 'zod';
+import { CLAIM_WORDS, type UserClaimName } from './claims.ts';
 import { OAuthError } from './errors.ts';
 import { type SigningAlg, signingAlgs } from './jose.ts';
 import type { AccessGroup } from './page.ts';
@@ -117,9 +118,17 @@ export class Resources {
   }
 }
 
-/** What scopes mean, in words, grouped by the API they are about; the issuer's own first. For consent and account pages. */
-export function describeAccess(scope: readonly string[], resources: Resources): AccessGroup[] {
+/**
+ * What scopes, and claims asked for by name, mean in words, grouped by the API they are about; the issuer's own first. For
+ * consent and account pages.
+ */
+export function describeAccess(
+  scope: readonly string[],
+  claims: readonly UserClaimName[],
+  resources: Resources,
+): AccessGroup[] {
   const own = scope.flatMap((token) => (Object.hasOwn(OPENID_SCOPES, token) ? [OPENID_SCOPES[token] ?? token] : []));
+  if (claims.length > 0) own.push(`See of your profile: ${claims.map((name) => CLAIM_WORDS[name]).join(', ')}`);
   const groups: AccessGroup[] = own.length > 0 ? [{ name: 'Your profile', descriptions: own }] : [];
   for (const resource of resources.all) {
     const descriptions = scope.flatMap((token) =>

@@ -4,10 +4,10 @@
  * id stays when the session is renewed at the next login.
  */
 import type { Authentication } from './authorization.ts';
+import type { AuthorizationServer } from './authorization-server.ts';
 import type { User } from './claims.ts';
-import type { PendingAuthorization } from './interaction.ts';
 import type { BrowserRequest } from './message.ts';
-import { type Credential, parseCredential } from './secrets.ts';
+import { type Credential, hmac, parseCredential } from './secrets.ts';
 
 /** What a password alone proves: our only `acr` so far, and its `amr` (RFC 8176). */
 export const PASSWORD_AUTHENTICATION = { acr: 'urn:gatehouse:acr:password', amr: ['pwd'] } as const;
@@ -18,12 +18,21 @@ export interface SignIn {
   readonly authentication: Authentication;
   /** What this person has allowed the client the session was asked for, and not taken back. */
   readonly consentedScope: readonly string[];
+  /** The same for claims that were asked for by name, beyond the scopes. */
+  readonly consentedClaims: readonly string[];
 }
 
 export interface Session {
   readonly id: string;
   /** Those that still stand, the latest first. */
   readonly signIns: readonly SignIn[];
+}
+
+/** A sign-in that is over, with the clients that were told of it by an ID token. */
+export interface EndedSignIn {
+  readonly id: string;
+  readonly userId: string;
+  readonly clientIds: readonly string[];
 }
 
 /** A sign-in to be recorded. */
@@ -51,15 +60,15 @@ export interface Sessions {
    */
   signIn(record: NewSignIn, now: Date): Promise<'signed in' | 'gone'>;
   /** Ends a session and all its sign-ins. One statement. */
-  end(credential: Credential, now: Date): Promise<void>;
+  end(credential: Credential, now: Date): Promise<EndedSignIn[]>;
 }
 
-/** The sign-in a request goes on with: the one made for it, else the latest of the browser. */
-export function chosenSignIn(
-  session: Session | undefined,
-  pending: PendingAuthorization | undefined,
-): SignIn | undefined {
-  return session?.signIns.find(({ id }) => id === pending?.signedIn?.signInId) ?? session?.signIns[0];
+/**
+ * `sid`: the name of a sign-in towards one client (Front-Channel Logout 1.0 §3, Back-Channel Logout 1.0 §2.1). It is computed,
+ * not stored, and differs from client to client, so that it links nobody's visits.
+ */
+export function sidOf(signInId: string, clientId: string, { sharedKeys }: AuthorizationServer): string {
+  return hmac(sharedKeys.sessions, 'sid', signInId, clientId).toString('base64url');
 }
 
 /** The session of the calling browser. */

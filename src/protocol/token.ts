@@ -18,7 +18,6 @@ import type { AuthorizationServer } from './authorization-server.ts';
 import { OAuthError } from './errors.ts';
 import type { GrantType, Minted, TokenRequest, VerifiedGrant } from './feature.ts';
 import { mintIdToken } from './id-token.ts';
-import { isSigningAlg } from './jose.ts';
 import type { EndpointResponse } from './message.ts';
 import { mintCredential } from './secrets.ts';
 import { narrow, type Target } from './target.ts';
@@ -84,12 +83,10 @@ async function idTokenFor(
   { authorization }: VerifiedGrant,
   target: Target,
   accessToken: string,
-  { client, now }: TokenRequest,
+  { now }: TokenRequest,
   server: AuthorizationServer,
 ): Promise<string | undefined> {
   const { user } = authorization;
   if (!user || !target.scope.includes('openid')) return undefined;
-  const registered = client.metadata.id_token_signed_response_alg;
-  const alg = isSigningAlg(registered) ? registered : server.profile.idTokenAlg;
-  return mintIdToken({ ...authorization, user }, accessToken, alg, now, server);
+  return mintIdToken({ ...authorization, user }, accessToken, now, server);
 }

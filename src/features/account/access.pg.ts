@@ -1,15 +1,21 @@
 /** What a person's applications may do, in PostgreSQL. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
+import type { UserClaimName } from '../../protocol/claims.ts';
 import type { Access } from './index.ts';
 
 export function postgresAccess(database: Sql): Access {
   return {
     async list(userId) {
-      const { rows } = await sql<{ client_id: string; scope: string[]; granted_at: Date }>`
-        SELECT client_id, scope, granted_at FROM consents
+      const { rows } = await sql<{ client_id: string; scope: string[]; claims: UserClaimName[]; granted_at: Date }>`
+        SELECT client_id, scope, claims, granted_at FROM consents
         WHERE user_id = ${userId} AND revoked_at IS NULL ORDER BY granted_at DESC LIMIT 200`.execute(database);
-      return rows.map((row) => ({ clientId: row.client_id, scope: row.scope, grantedAt: row.granted_at }));
+      return rows.map((row) => ({
+        clientId: row.client_id,
+        scope: row.scope,
+        claims: row.claims,
+        grantedAt: row.granted_at,
+      }));
     },
 
     async remove(userId, clientId, now) {

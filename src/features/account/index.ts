@@ -3,7 +3,7 @@
  * Removing access ends every grant of the application at once: its consent's epoch is raised.
  */
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import { displayName, type User } from '../../protocol/claims.ts';
+import { displayName, type User, type UserClaimName } from '../../protocol/claims.ts';
 import { findClient } from '../../protocol/client.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import {
@@ -23,6 +23,7 @@ import { type Session, type SignIn, sessionOf } from '../../protocol/session.ts'
 export interface Consented {
   readonly clientId: string;
   readonly scope: readonly string[];
+  readonly claims: readonly UserClaimName[];
   readonly grantedAt: Date;
 }
 
@@ -86,14 +87,14 @@ function accountToken(browser: Browser, session: Session, current: SignIn, serve
 async function appsOf(user: User, access: Access, server: AuthorizationServer): Promise<AccountPage['apps']> {
   const resources = await server.catalogue.resources();
   const apps = [];
-  for (const { clientId, scope, grantedAt } of await access.list(user.id)) {
+  for (const { clientId, scope, claims, grantedAt } of await access.list(user.id)) {
     const client = await findClient(server.catalogue, clientId);
     if (!client) continue;
     apps.push({
       clientId,
       client: clientCard(client, client.redirectUris[0]),
       grantedAt: momentOf(grantedAt),
-      access: describeAccess(scope, resources),
+      access: describeAccess(scope, claims, resources),
     });
   }
   return apps;

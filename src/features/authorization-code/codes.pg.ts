@@ -10,6 +10,7 @@ import {
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
+import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
 import type { Codes, NewCode } from './index.ts';
@@ -17,7 +18,7 @@ import type { Codes, NewCode } from './index.ts';
 interface Row extends GrantRow {
   client_id: string;
   redirect_uri: string;
-  code_challenge: string;
+  code_challenge: string | null;
   nonce: string | null;
   expires_at: Date;
   redeemed_at: Date | null;
@@ -37,23 +38,25 @@ export function postgresCodes(database: Sql): Codes {
           LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${request.client.id}
           WHERE i.id = ${signIn.id} AND i.ended_at IS NULL AND i.expires_at > ${now}
             -- Taken back since the step was decided, it must not come back to life under the new epoch.
-            AND (${request.client.skipConsent}::boolean OR (k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]))
+            AND (${request.client.skipConsent}::boolean OR (
+              k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]
+              AND k.claims @> ${claimsBeyondScope(request.claims, request.scope)}::text[]))
         ), answered AS (
           -- Only with a grant to show for it: else the client is still to be told that there is none.
           UPDATE pending_authorizations SET closed_at = ${now}
           WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
         ), granted AS (
           INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
-                              auth_time, acr, amr, created_at, expires_at)
+                              claims, auth_time, acr, amr, created_at, expires_at)
           SELECT ${grant.grantId}::uuid, ${request.client.id}::text, user_id, user_epoch, consent_epoch, sign_in_id,
                  ${grant.sessionBound}::boolean, ${[...request.scope]}::text[], ${[...request.resources]}::text[],
-                 ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
+                 ${request.claims === NO_CLAIMS ? null : JSON.stringify(request.claims)}::jsonb, ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
                  ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
           FROM standing WHERE ${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered)
           RETURNING id, client_id
         )
         INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, nonce, expires_at)
-        SELECT ${code.id}::uuid, ${code.hash}::bytea, id, client_id, ${address.redirectUri}::text, ${request.codeChallenge}::text,
+        SELECT ${code.id}::uuid, ${code.hash}::bytea, id, client_id, ${address.redirectUri}::text, ${request.codeChallenge ?? null}::text,
                ${request.nonce ?? null}::text, ${grant.expiresAt}::timestamptz
         FROM granted RETURNING id`.execute(database);
       return rows.length === 1 ? 'issued' : 'gone';
@@ -73,7 +76,7 @@ export function postgresCodes(database: Sql): Codes {
           authorization: toAuthorization(row, { scope: row.granted_scope, nonce: row.nonce ?? undefined }),
           clientId: row.client_id,
           redirectUri: row.redirect_uri,
-          codeChallenge: row.code_challenge,
+          codeChallenge: row.code_challenge ?? undefined,
           expiresAt: row.expires_at,
           redeemed: row.redeemed_at !== null,
           stands: row.stands === true,

@@ -29,7 +29,7 @@ export interface IssuedCode {
   readonly authorization: Omit<Authorization, 'client'>;
   readonly clientId: string;
   readonly redirectUri: string;
-  readonly codeChallenge: string;
+  readonly codeChallenge: string | undefined;
   readonly expiresAt: Date;
   readonly redeemed: boolean;
   /** Grant, consent, user and sign-in all stand. */

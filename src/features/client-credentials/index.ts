@@ -2,6 +2,7 @@
  * Client credentials: a backend acting for itself (RFC 6749 §4.4). No refresh token, no ID token, no user. Minting a
  * JWT needs no round trip to the database, an opaque token one.
  */
+import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import { OPENID_SCOPES } from '../../protocol/resource.ts';
@@ -26,6 +27,8 @@ export function clientCredentials(): Feature {
           return {
             authorization: {
               grantId: undefined,
+              signInId: undefined,
+              claims: NO_CLAIMS,
               client,
               user: undefined,
               authentication: undefined,

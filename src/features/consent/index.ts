@@ -3,8 +3,10 @@
  * OpenID Connect Core §3.1.2.4. The answer is remembered per person, client and scope, and recorded for the pending
  * authorization it answers; the authorization endpoint draws the consequence.
  */
+import { signInFor } from '../../protocol/account-choice.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import { displayName } from '../../protocol/claims.ts';
+import { displayName, type UserClaimName } from '../../protocol/claims.ts';
+import { claimsBeyondScope } from '../../protocol/claims-request.ts';
 import { isPublic } from '../../protocol/client.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import {
@@ -19,12 +21,18 @@ import {
 import type { BrowserRequest, BrowserResponse } from '../../protocol/message.ts';
 import { formTarget, isClaimable } from '../../protocol/redirect-uri.ts';
 import { describeAccess } from '../../protocol/resource.ts';
-import { chosenSignIn, type SignIn, sessionOf } from '../../protocol/session.ts';
+import { type SignIn, sessionOf } from '../../protocol/session.ts';
 
 export interface Consents {
   /** Remembers a yes and records it for the pending authorization. One statement. */
   allow(
-    answer: { userId: string; clientId: string; scope: readonly string[]; pendingId: string },
+    answer: {
+      userId: string;
+      clientId: string;
+      scope: readonly string[];
+      claims: readonly string[];
+      pendingId: string;
+    },
     now: Date,
   ): Promise<void>;
 }
@@ -40,15 +48,20 @@ export function consent({ consents }: { consents: Consents }): Feature {
   };
 }
 
-/** What the form is about: this request, this person, these scopes. Anything else needs to be shown first. */
-function matter({ pending, request }: Interaction, signIn: SignIn): string[] {
-  return [pending.id, signIn.user.id, request.scope.join(' ')];
+/** What the form is about: this request, this person, these scopes and claims. Anything else needs to be shown first. */
+function matter(interaction: Interaction, signIn: SignIn): string[] {
+  const { pending, request } = interaction;
+  return [pending.id, signIn.user.id, request.scope.join(' '), claimsOf(interaction).join(' ')];
+}
+
+function claimsOf({ request }: Interaction): readonly UserClaimName[] {
+  return claimsBeyondScope(request.claims, request.scope);
 }
 
 async function show(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
   const interaction = await interactionOf(request, server);
   const { pending, client, address, browser } = interaction;
-  const signIn = chosenSignIn(await sessionOf(request, server.sessions, client.id), pending);
+  const signIn = signInFor(interaction.request, await sessionOf(request, server.sessions, client.id), pending);
   // Nobody to ask: the authorization endpoint knows what comes first.
   if (!signIn) return { kind: 'redirect', location: `/authorize?pending=${pending.id}` };
   const { user } = signIn;
@@ -64,8 +77,8 @@ async function show(request: BrowserRequest, server: AuthorizationServer): Promi
       pending: pending.id,
       client: clientCard(client, address.redirectUri),
       person: { name: displayName(user), username: user.username, initial: initialOf(displayName(user)) },
-      otherUrl: `/login?pending=${pending.id}`,
-      access: describeAccess(interaction.request.scope, await server.catalogue.resources()),
+      otherUrl: `/select-account?pending=${pending.id}`,
+      access: describeAccess(interaction.request.scope, claimsOf(interaction), await server.catalogue.resources()),
       returnsTo: {
         host: host === '' ? protocol : host,
         onThisDevice: isPublic(client) && isClaimable(address.redirectUri),
@@ -81,7 +94,7 @@ async function decide(
 ): Promise<BrowserResponse> {
   const interaction = await interactionOf(request, server);
   const { pending, client } = interaction;
-  const signIn = chosenSignIn(await sessionOf(request, server.sessions, client.id), pending);
+  const signIn = signInFor(interaction.request, await sessionOf(request, server.sessions, client.id), pending);
   if (!signIn) throw formRefused();
   checkForm(request, server, PATH, ...matter(interaction, signIn));
   request.trace.clientId = client.id;
@@ -90,7 +103,13 @@ async function decide(
     case 'allow':
       request.trace.event = 'consent_given';
       await consents.allow(
-        { userId: signIn.user.id, clientId: client.id, scope: interaction.request.scope, pendingId: pending.id },
+        {
+          userId: signIn.user.id,
+          clientId: client.id,
+          scope: interaction.request.scope,
+          claims: claimsOf(interaction),
+          pendingId: pending.id,
+        },
         request.now,
       );
       break;

@@ -4,11 +4,12 @@
  */
 import { readAccessToken, seconds, withOpenScope } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import type { Client } from '../../protocol/client.ts';
+import { type Client, findClient } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import type { StandingToken } from '../../protocol/ledger.ts';
 import { parseCredential } from '../../protocol/secrets.ts';
+import { subjectOf } from '../../protocol/subject.ts';
 
 export function introspection(): Feature {
   return {
@@ -31,7 +32,7 @@ export function introspection(): Feature {
             : await readAccessToken(text, now, server);
           trace.event = 'introspected';
           if (!token || !(await mayKnow(client, token, server))) return { status: 200, body: { active: false } };
-          return { status: 200, body: describe(token, server) };
+          return { status: 200, body: await describe(token, server) };
         },
       },
     ],
@@ -46,12 +47,13 @@ async function mayKnow(client: Client, token: StandingToken, server: Authorizati
 }
 
 /** §2.2. `username` is left out: an API gets it only with the claims a person consented to. */
-function describe(token: StandingToken, server: AuthorizationServer): Record<string, unknown> {
-  const { authentication, audience } = token;
+async function describe(token: StandingToken, server: AuthorizationServer): Promise<Record<string, unknown>> {
+  const { authentication, audience, user } = token;
+  const holder = user && (await findClient(server.catalogue, token.clientId));
   return {
     active: true,
     iss: server.issuer,
-    sub: token.user?.id ?? token.clientId,
+    sub: holder ? subjectOf(user, holder, server) : token.clientId,
     ...(audience.length > 0 && { aud: audience.length === 1 ? audience[0] : audience }),
     client_id: token.clientId,
     scope: token.scope.join(' '),

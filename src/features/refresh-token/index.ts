@@ -162,7 +162,7 @@ async function retry(
  * database do not lead to the current one.
  */
 function sealingKey(token: Credential, server: AuthorizationServer): Buffer {
-  return deriveKey(Buffer.concat([token.secret, server.successorKey]), token.id, 'refresh token successor');
+  return deriveKey(Buffer.concat([token.secret, server.sharedKeys.successors]), token.id, 'refresh token successor');
 }
 
 function refused(): OAuthError {
