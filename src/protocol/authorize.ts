@@ -184,7 +184,7 @@ export function nextStep(
   now: Date,
 ): Step {
   const { prompt } = request;
-  const ask = (kind: keyof typeof UNASKED): Step => (prompt.has('none') ? refusal(...UNASKED[kind]) : { kind });
+  const ask = (kind: keyof typeof UNASKED): Step => (prompt.has('none') ? UNASKED[kind]() : { kind });
   if (pending?.denied) return refusal('access_denied', 'The user did not allow it.');
   if (!request.acrCanBeMet)
     return refusal('unmet_authentication_requirements', 'The acr that is asked for cannot be had here.');
@@ -207,10 +207,10 @@ export function nextStep(
 
 /** What a client is told that wants nobody asked (§3.1.2.6). */
 const UNASKED = {
-  login: ['login_required', 'The user has to sign in.'],
-  'select-account': ['account_selection_required', 'The user has to choose an account.'],
-  consent: ['consent_required', 'The user has to consent.'],
-} as const;
+  login: () => refusal('login_required', 'The user has to sign in.'),
+  'select-account': () => refusal('account_selection_required', 'The user has to choose an account.'),
+  consent: () => refusal('consent_required', 'The user has to consent.'),
+};
 
 function refusal(code: ErrorCode, description: string): Step {
   return { kind: 'refuse', error: new OAuthError(code, description) };
