@@ -23,14 +23,17 @@ export interface PageForm {
 export class TestBrowser {
   readonly cookies = new Map<string, string>();
   readonly #origin: string;
+  readonly #fetch: typeof fetch;
 
-  constructor(server: Pick<TestServer, 'issuer'>) {
+  /** @param fetcher another `fetch`, for a server whose certificate only this test trusts */
+  constructor(server: Pick<TestServer, 'issuer'>, fetcher: typeof fetch = fetch) {
     this.#origin = server.issuer;
+    this.#fetch = fetcher;
   }
 
   /** A copy that shares nothing from now on. */
   clone(): TestBrowser {
-    const copy = new TestBrowser({ issuer: this.#origin });
+    const copy = new TestBrowser({ issuer: this.#origin }, this.#fetch);
     for (const [name, value] of this.cookies) copy.cookies.set(name, value);
     return copy;
   }
@@ -53,7 +56,7 @@ export class TestBrowser {
     headers: Record<string, string> = {},
   ): Promise<Visit> {
     const url = new URL(address, this.#origin);
-    const response = await fetch(url, {
+    const response = await this.#fetch(url, {
       method,
       redirect: 'manual',
       headers: {
