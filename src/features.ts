@@ -8,13 +8,17 @@ import { account } from './features/account/index.ts';
 import { postgresCodes } from './features/authorization-code/codes.pg.ts';
 import { authorizationCode } from './features/authorization-code/index.ts';
 import { authorizationEndpoint } from './features/authorization-endpoint/index.ts';
+import { postgresDeliveries } from './features/backchannel-logout/deliveries.pg.ts';
+import { backchannelLogout } from './features/backchannel-logout/index.ts';
 import { clientCredentials } from './features/client-credentials/index.ts';
 import { clientSecret } from './features/client-secret/index.ts';
 import { postgresConsents } from './features/consent/consents.pg.ts';
 import { consent } from './features/consent/index.ts';
 import { discovery } from './features/discovery/index.ts';
 import { formPost } from './features/form-post/index.ts';
+import { frontchannelLogout } from './features/frontchannel-logout/index.ts';
 import { introspection } from './features/introspection/index.ts';
+import { jar } from './features/jar/index.ts';
 import { keyRotation } from './features/key-rotation/index.ts';
 import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { postgresAttempts } from './features/login/attempts.pg.ts';
@@ -24,8 +28,11 @@ import { publicClient } from './features/public-client/index.ts';
 import { refreshToken } from './features/refresh-token/index.ts';
 import { postgresRefreshTokens } from './features/refresh-token/refresh-tokens.pg.ts';
 import { revocation } from './features/revocation/index.ts';
+import { selectAccount } from './features/select-account/index.ts';
+import { sessionManagement } from './features/session-management/index.ts';
 import { tokenEndpoint } from './features/token-endpoint/index.ts';
 import { userinfo } from './features/userinfo/index.ts';
+import { guardedPost } from './outgoing/guarded-fetch.ts';
 import type { Sql } from './postgres/database.ts';
 import type { Feature } from './protocol/feature.ts';
 import type { KeyEncryption } from './protocol/key-encryption.ts';
@@ -52,17 +59,26 @@ export const features: readonly FeatureLine[] = [
   () => authorizationEndpoint(), //                                                             RFC 6749 §3.1
   () => tokenEndpoint(), //                                                                     RFC 6749 §3.2
   ({ database }) => authorizationCode({ codes: postgresCodes(database) }), //                   RFC 6749 §4.1, RFC 7636
+  ({ profile }) => jar(profile), //                                                             RFC 9101
   () => formPost(), //                                                                          OAuth 2.0 Form Post Response Mode
   ({ database }) => refreshToken({ refreshTokens: postgresRefreshTokens(database) }), //        RFC 6749 §6
   () => clientCredentials(), //                                                                 RFC 6749 §4.4
   () => introspection(), //                                                                     RFC 7662
   () => revocation(), //                                                                        RFC 7009
-  () => userinfo(), //                                                                          OpenID Connect Core §5.3
+  ({ profile }) => userinfo({ algs: profile.signingAlgs }), //                                  OpenID Connect Core §5.3
   () => discovery(), //                                                                         RFC 8414, RFC 7517
   ({ database, profile, encryption }) =>
     keyRotation({ keys: postgresSigningKeys(database), algs: profile.signingAlgs, encryption }), // OpenID Connect Core §10.1.1
   ({ database, passwords, cookieKeys }) => login({ attempts: postgresAttempts(database), passwords, cookieKeys }), // Core §3.1.2.3
+  () => selectAccount(), //                                                                     Core §3.1.2.1
   ({ database }) => consent({ consents: postgresConsents(database) }), //                       Core §3.1.2.4
-  () => logout(), //                                                                            RP-Initiated Logout §2
+  () => logout(), //                                                                            RP-Initiated Logout
+  ({ database, allowLoopbackFetch: allowLoopback }) =>
+    backchannelLogout({
+      deliveries: postgresDeliveries(database),
+      post: (uri, form) => guardedPost(uri, form, { timeout: 5000, allowLoopback }),
+    }), //                                                                                      Back-Channel Logout
+  () => frontchannelLogout(), //                                                                Front-Channel Logout
+  ({ sessionManagement: on }) => sessionManagement({ on }), //                                  Session Management
   ({ database }) => account({ access: postgresAccess(database) }),
 ];

@@ -1,15 +1,15 @@
 /** Work that repeats by itself. Each job bears being run on every node at once; a run that fails is logged and comes again. */
-import type { Context } from './protocol/context.ts';
+import type { AuthorizationServer } from './protocol/authorization-server.ts';
 import type { Job } from './protocol/feature.ts';
 
 export interface Jobs {
-  /** Stops repeating and waits for runs under way. */
+  /** Stops repeating and waits for runs under way, and for what they began. */
   stop(): Promise<void>;
 }
 
 export function startJobs(
   jobs: readonly Job[],
-  context: Context,
+  server: AuthorizationServer,
   onError: (job: string, error: unknown) => void,
 ): Jobs {
   const underWay = new Map<Job, Promise<void>>();
@@ -17,7 +17,7 @@ export function startJobs(
     // A run that takes longer than its interval is not overtaken by itself.
     if (underWay.has(job)) return;
     const running = job
-      .run(context.now())
+      .run(server.context.now(), server)
       .catch((error: unknown) => onError(job.name, error))
       .finally(() => underWay.delete(job));
     underWay.set(job, running);
@@ -27,6 +27,7 @@ export function startJobs(
     async stop() {
       for (const timer of timers) clearInterval(timer);
       await Promise.all(underWay.values());
+      await Promise.all(jobs.map((job) => job.finish?.()));
     },
   };
 }

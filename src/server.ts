@@ -196,10 +196,6 @@ async function run(
     { name: 'write the audit trail', every: 1, run: () => audit.flush() },
     ...registries.features.flatMap((feature) => feature.jobs ?? []),
   ];
-  for (const job of jobs) {
-    if (job.atStart) await job.run(context.now());
-  }
-
   const server: AuthorizationServer = {
     issuer: config.issuer,
     profile,
@@ -221,6 +217,9 @@ async function run(
       sessions: await sharedKey(database.sql, 'sessions', encryption, context),
     },
   };
+  for (const job of jobs) {
+    if (job.atStart) await job.run(context.now(), server);
+  }
   // A key-encryption key that does not open the signing keys stops the start here, not the first request.
   await server.keyring.published();
 
@@ -243,7 +242,7 @@ async function run(
     if (draining) response.setHeader('connection', 'close');
   });
   catalogue.start();
-  const running = startJobs(jobs, context, (job, error) =>
+  const running = startJobs(jobs, server, (job, error) =>
     logger.warn({ err: error, job }, 'a job failed; it will run again'),
   );
   let metricsDoor: Awaited<ReturnType<typeof serveMetrics>> | undefined;

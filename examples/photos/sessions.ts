@@ -23,6 +23,8 @@ export interface Tokens {
 export interface Account {
   readonly name: string;
   readonly email: string | undefined;
+  /** Goes back to Gatehouse when they sign out: says who does, and which of their sign-ins. */
+  readonly idToken: string;
   tokens: Tokens;
   /** The refresh under way, if any: two requests must not spend the same refresh token. */
   refreshing?: Promise<void> | undefined;

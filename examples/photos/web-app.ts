@@ -2,8 +2,9 @@
  * The web app: a confidential client. People sign in at Gatehouse (OpenID Connect, authorization code with PKCE), and the
  * app then shows them their photos, which it fetches from the photos API with the access token it was given.
  *
- * The browser never sees a token: it holds the cookie of a session, and the tokens are kept with that on the server.
- * What a user of openid-client has to do for a sign-in is all in `/login` and `/callback`.
+ * The browser never sees a token that opens anything: it holds the cookie of a session, and the tokens are kept with that
+ * on the server. What a user of openid-client has to do for a sign-in is all in `/login` and `/callback`, for a sign-out in
+ * `/logout`.
  */
 import cookie from '@fastify/cookie';
 import formbody from '@fastify/formbody';
@@ -19,7 +20,7 @@ import { albumPage, homeLink, homePage, messagePage, type PhotoWithPicture, sign
 
 export interface WebAppSettings extends ClientSettings {
   readonly port: number;
-  /** Where browsers find the app; `<origin>/callback` is its registered redirect URI. */
+  /** Where browsers find the app; `<origin>/callback` is its registered redirect URI, `<origin>/` that for signing out. */
   readonly origin: string;
   /** Where the photos API is, which is its identifier too. */
   readonly photosApi: string;
@@ -38,8 +39,6 @@ export async function startWebApp(settings: WebAppSettings) {
   // ID tokens come straight from Gatehouse, so over https their signature could go unchecked (OpenID Connect Core
   // §3.1.3.7). It is checked all the same: it costs nothing, and the demo speaks http.
   client.enableNonRepudiationChecks(gatehouse);
-  // Where people sign out of Gatehouse itself: its metadata names the place once clients may send them there with a hint.
-  const endSession = gatehouse.serverMetadata().end_session_endpoint ?? `${issuer}/logout`;
 
   const sessions = new Sessions();
   const sessionOf = (request: FastifyRequest) => sessions.find(request.cookies[COOKIE]);
@@ -51,7 +50,7 @@ export async function startWebApp(settings: WebAppSettings) {
   await app.register(cookie);
   await app.register(formbody);
   // Signing out ends with a redirect to Gatehouse, and browsers hold form-action against redirects as well.
-  const formTargets = `'self' ${new URL(endSession).origin}`;
+  const formTargets = `'self' ${new URL(issuer).origin}`;
   app.addHook('onRequest', async (_request, reply) => {
     reply.headers({
       'content-security-policy': `default-src 'none'; style-src 'self'; img-src 'self' data:; form-action ${formTargets}; base-uri 'none'; frame-ancestors 'none'`,
@@ -105,13 +104,14 @@ export async function startWebApp(settings: WebAppSettings) {
       },
       { resource: photosApi },
     );
+    const { id_token: idToken } = granted;
     const sub = granted.claims()?.sub;
-    if (sub === undefined) throw new Error('no ID token');
+    if (idToken === undefined || sub === undefined) throw new Error('no ID token');
     const person = await client.fetchUserInfo(gatehouse, granted.access_token, sub);
     const name = person.name ?? person.preferred_username ?? sub;
     // A new session with a new name: whoever knew the old one, or planted it, is not signed in.
     sessions.end(session);
-    const signedIn = sessions.start({ name, email: person.email, tokens: tokensOf(granted) });
+    const signedIn = sessions.start({ name, email: person.email, idToken, tokens: tokensOf(granted) });
     return setCookie(reply, signedIn.id).redirect('/photos', 303);
   });
 
@@ -133,8 +133,13 @@ export async function startWebApp(settings: WebAppSettings) {
     const refreshToken = session.account?.tokens.refreshToken;
     // Whatever happens to the revocation (RFC 7009), people who sign out of here are out of here.
     if (refreshToken !== undefined) await client.tokenRevocation(gatehouse, refreshToken).catch(report);
-    // The session at Gatehouse is another one, and ending it is asked there.
-    return reply.redirect(endSession, 303);
+    if (session.account === undefined) return reply.redirect('/', 303);
+    // The session at Gatehouse is another one. The ID token says whose it is, so nobody is asked again (RP-Initiated Logout).
+    const url = client.buildEndSessionUrl(gatehouse, {
+      id_token_hint: session.account.idToken,
+      post_logout_redirect_uri: `${origin}/`,
+    });
+    return reply.redirect(url.href, 303);
   });
 
   async function fetchPhotos(account: Account): Promise<PhotoWithPicture[]> {

@@ -25,7 +25,8 @@ export function clientCommands(program: Command): void {
     .action(async ({ file }, command) => {
       const input = await readInput(file);
       const client = await inWorkplace(async (place) => {
-        const registered = await registerClient(place.database, input, place.rules, place.context);
+        const { database, rules, context, allowLoopbackFetch } = place;
+        const registered = await registerClient(database, input, rules, context, allowLoopbackFetch);
         if (registered.metadata.logo_uri !== undefined) await takeLogo(place, registered.clientId, registered.metadata);
         return registered;
       });
@@ -83,9 +84,9 @@ export function clientCommands(program: Command): void {
       const changes = file === undefined ? {} : await readInput(file);
       const picture = logo === undefined ? undefined : await readLogo(logo);
       const changed = await inWorkplace(async (place) => {
-        const { database, rules, context } = place;
+        const { database, rules, context, allowLoopbackFetch } = place;
         const record = found(await findClientRecord(database, clientId), 'client');
-        const outcome = await changeClient(database, record, changes, rules, context.now());
+        const outcome = await changeClient(database, record, changes, rules, context.now(), allowLoopbackFetch);
         if (picture) await setClientLogo(database, record.id, picture);
         else if (changes.logo_uri !== undefined) await takeLogo(place, record.id, outcome.metadata);
         if (disable || enable) await setClientDisabled(database, record.id, Boolean(disable), context.now());

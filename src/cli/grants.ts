@@ -1,7 +1,7 @@
 /** `gatehouse grants …` and `gatehouse sessions …` */
 import type { Command } from 'commander';
 import { OperatorError } from '../operator/users.ts';
-import { listGrants, revokeGrant } from '../postgres/ledger.pg.ts';
+import { endGrant, listGrants } from '../postgres/ledger.pg.ts';
 import { findUser } from '../postgres/people.pg.ts';
 import { endSession, listSessions } from '../postgres/sessions.pg.ts';
 import { isUuid } from '../protocol/secrets.ts';
@@ -35,11 +35,11 @@ export function grantCommands(program: Command): void {
 
   grants
     .command('revoke <grant_id>')
-    .description('Revoke a grant: its refresh and access tokens end at once')
+    .description('Revoke a grant: its refresh and access tokens end at once, and its client is told')
     .action(async (id, _options, command) => {
       requireId(id);
       const outcome = await inWorkplace(({ database, context }) =>
-        revokeGrant(database, id, 'revoked by an operator', context.now()),
+        endGrant(database, id, 'revoked by an operator', context.now()),
       );
       found(outcome === 'revoked' ? outcome : undefined, 'active grant');
       print(command, { id, revoked: true });

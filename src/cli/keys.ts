@@ -16,7 +16,10 @@ export function keyCommands(program: Command): void {
   keys
     .command('rotate')
     .description('Rotate at once: next becomes active, active becomes retired')
-    .option('--compromised', 'drop all keys at once, next and retired ones too: nothing they signed is good any more')
+    .option(
+      '--compromised',
+      'drop all keys at once, next, retired and archived ones too: nothing they signed is good any more',
+    )
     .action(async ({ compromised }, command) => {
       const after = await inWorkplace(async (place) => {
         const { database, profile, context } = place;
@@ -47,6 +50,7 @@ async function listed({ database }: Workplace): Promise<Row[]> {
     created_at: key.createdAt,
     activated_at: key.activatedAt ?? null,
     retired_at: key.retiredAt ?? null,
-    key_encryption_key: key.privateKey.keyName,
+    archived_at: key.archivedAt ?? null,
+    key_encryption_key: key.privateKey?.keyName ?? null,
   }));
 }

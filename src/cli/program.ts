@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { clientCommands } from './clients.ts';
 import { grantCommands } from './grants.ts';
 import { keyCommands } from './keys.ts';
+import { logoutCommands } from './logouts.ts';
 import { onOneLine } from './output.ts';
 import { resourceCommands } from './resources.ts';
 import { runCommands } from './run.ts';
@@ -12,7 +13,15 @@ import { userCommands } from './users.ts';
 export function createProgram(): Command {
   const program = new Command('gatehouse').description('An OAuth 2.0 and OpenID Connect authorization server');
 
-  for (const register of [runCommands, clientCommands, userCommands, resourceCommands, keyCommands, grantCommands])
+  for (const register of [
+    runCommands,
+    clientCommands,
+    userCommands,
+    resourceCommands,
+    keyCommands,
+    grantCommands,
+    logoutCommands,
+  ])
     register(program);
 
   // Commands of commands inherit neither options nor manners by themselves.

@@ -25,7 +25,7 @@ interface Asset {
 /** @throws ConfigurationError when the brand's logo cannot be read */
 export async function loadAssets(
   brand: Config['brand'],
-): Promise<{ assets: Asset[]; shell: Omit<Shell, 'requestId'> }> {
+): Promise<{ assets: Asset[]; shell: Omit<Shell, 'requestId' | 'stateCookie'> }> {
   const stylesheet = asset('gatehouse.css', 'text/css; charset=utf-8', await readFile(new URL('gatehouse.css', VIEWS)));
   const theme = asset('theme.css', 'text/css; charset=utf-8', Buffer.from(brand.theme));
   const favicon = asset('favicon.svg', 'image/svg+xml', await readFile(new URL('favicon.svg', VIEWS)));

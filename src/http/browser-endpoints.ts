@@ -8,23 +8,39 @@ import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import type { BrowserEndpoint } from '../protocol/feature.ts';
 import { formRefused } from '../protocol/interaction.ts';
 import type { BrowserRequest, BrowserResponse } from '../protocol/message.ts';
-import { errorPage, FORM_POST_SCRIPT, type Page, type Shell } from '../protocol/page.ts';
+import {
+  CHECK_SESSION_SCRIPT,
+  errorPage,
+  FORM_POST_SCRIPT,
+  GO_ON_SCRIPT,
+  type Page,
+  type Shell,
+} from '../protocol/page.ts';
 import type { Cookies } from './cookies.ts';
 import { note, tellable } from './errors.ts';
-import { setPageHeaders } from './headers.ts';
+import { setFramedPageHeaders, setPageHeaders } from './headers.ts';
 import { toEndpointRequest } from './message.ts';
 import { route } from './routes.ts';
 
 export interface BrowserEdge {
   readonly server: AuthorizationServer;
   readonly cookies: Cookies;
-  readonly shell: Omit<Shell, 'requestId'>;
+  readonly shell: Omit<Shell, 'requestId' | 'stateCookie'>;
 }
 
 /** Bytes. Requests with request objects will be the largest. */
 const BODY_LIMIT = 64 * 1024;
 
-const FORM_POST_HASH = `sha256-${createHash('sha256').update(FORM_POST_SCRIPT).digest('base64')}`;
+/** What CSP knows each page's one script by. */
+const SCRIPT_HASHES = {
+  'form-post': hashOf(FORM_POST_SCRIPT),
+  'frontchannel-logout': hashOf(GO_ON_SCRIPT),
+  'check-session': hashOf(CHECK_SESSION_SCRIPT),
+} as const;
+
+function hashOf(script: string): string {
+  return `sha256-${createHash('sha256').update(script).digest('base64')}`;
+}
 
 export function browserEndpoints(app: FastifyInstance, edge: BrowserEdge, endpoints: readonly BrowserEndpoint[]): void {
   app.setErrorHandler((error, request, reply) => showError(error, request, reply, edge));
@@ -83,13 +99,18 @@ export function render(
   reply: FastifyReply,
   edge: BrowserEdge,
 ) {
-  setPageHeaders(reply, {
-    formTarget,
-    scriptHash: page.view === 'form-post' ? FORM_POST_HASH : undefined,
-    // The page of form_post sends a code to another site.
-    referrer: page.view === 'form-post' ? 'no-referrer' : 'same-origin',
-  });
-  return reply.code(status).viewAsync(page.view, { ...page, shell: { ...edge.shell, requestId: reply.request.id } });
+  if (page.view === 'check-session') setFramedPageHeaders(reply, SCRIPT_HASHES[page.view]);
+  else {
+    setPageHeaders(reply, {
+      formTarget,
+      scriptHash: 'script' in page ? SCRIPT_HASHES[page.view] : undefined,
+      frames: page.view === 'frontchannel-logout' ? page.frames : [],
+      // The page of form_post sends a code to another site.
+      referrer: page.view === 'form-post' ? 'no-referrer' : 'same-origin',
+    });
+  }
+  const shell: Shell = { ...edge.shell, requestId: reply.request.id, stateCookie: edge.cookies.nameOf('state') };
+  return reply.code(status).viewAsync(page.view, { ...page, shell });
 }
 
 /** Errors that are shown: at the address that was asked for, with the code and a reference, and no way on. */

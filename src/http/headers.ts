@@ -26,6 +26,8 @@ export interface PagePolicy {
   readonly scriptHash: string | undefined;
   /** The page says who signs in here: nobody else may see the address it was reached by. */
   readonly referrer: 'same-origin' | 'no-referrer';
+  /** Addresses that the page shows in frames. */
+  readonly frames: readonly string[];
 }
 
 /** For people: nothing foreign loads, no frame shows it (clickjacking), no script runs but ours. */
@@ -35,6 +37,7 @@ export function setPageHeaders(reply: FastifyReply, policy: PagePolicy): void {
     "style-src 'self'",
     "img-src 'self' data:",
     ...(policy.scriptHash === undefined ? [] : [`script-src '${policy.scriptHash}'`]),
+    ...(policy.frames.length === 0 ? [] : [`frame-src ${originsOf(policy.frames).join(' ')}`]),
     `form-action 'self'${policy.formTarget === undefined ? '' : ` ${policy.formTarget}`}`,
     "frame-ancestors 'none'",
     "base-uri 'none'",
@@ -50,4 +53,23 @@ export function setPageHeaders(reply: FastifyReply, policy: PagePolicy): void {
       'camera=(), geolocation=(), microphone=(), payment=(), usb=(), publickey-credentials-get=(self)',
     )
     .header('cross-origin-resource-policy', 'same-origin');
+}
+
+function originsOf(addresses: readonly string[]): string[] {
+  return [...new Set(addresses.map((address) => new URL(address).origin))];
+}
+
+/**
+ * For the page that clients show in a frame (Session Management 1.0 §3.3): any site may, and any cache may keep it, for it
+ * is the same for everybody. It loads nothing and has nothing to click on.
+ */
+export function setFramedPageHeaders(reply: FastifyReply, scriptHash: string): void {
+  reply
+    .header('cache-control', 'public, max-age=3600')
+    .header(
+      'content-security-policy',
+      `default-src 'none'; script-src '${scriptHash}'; form-action 'none'; frame-ancestors *; base-uri 'none'`,
+    )
+    .header('referrer-policy', 'no-referrer')
+    .header('cross-origin-resource-policy', 'cross-origin');
 }

@@ -1,13 +1,10 @@
 /** From Fastify's request to the kernel's: parameters parsed strictly, headers counted, nothing interpreted. */
 import type { FastifyRequest } from 'fastify';
 import { OAuthError } from '../protocol/errors.ts';
-import { type EndpointRequest, Parameters, parseForm } from '../protocol/message.ts';
+import { type EndpointRequest, LONGEST_URL, Parameters, parseForm } from '../protocol/message.ts';
 
 /** A form body arrives as its text; {@link toEndpointRequest} parses it. */
 export type FormBody = string | undefined;
-
-/** Longer addresses are refused: a request that does not fit belongs in a body. */
-const LONGEST_URL = 8192;
 
 /**
  * @param now the moment this request lives in

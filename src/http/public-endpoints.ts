@@ -22,13 +22,27 @@ export function publicEndpoints(
     return reply.code(told.status).headers(told.headers).send({ error: told.code, error_description: told.message });
   });
   for (const endpoint of endpoints) {
+    let last: WrittenDocument | undefined;
     const handler = async (request: FastifyRequest, reply: FastifyReply) => {
-      const body = JSON.stringify(await endpoint.document(server));
-      const tag = `"${sha256(body).toString('base64url').slice(0, 22)}"`;
+      const document = await endpoint.document(server);
+      if (!last || last.document !== document) last = write(document);
+      const { body, tag } = last;
       reply.header('cache-control', `public, max-age=${endpoint.maxAge}, must-revalidate`).header('etag', tag);
       if (request.headers['if-none-match'] === tag) return reply.code(304).send();
       return reply.type('application/json').send(body);
     };
     route(app, endpoint, { GET: handler, HEAD: handler });
   }
+}
+
+/** A document as it is sent, kept until the endpoint gives another one. */
+interface WrittenDocument {
+  readonly document: unknown;
+  readonly body: string;
+  readonly tag: string;
+}
+
+function write(document: unknown): WrittenDocument {
+  const body = JSON.stringify(document);
+  return { document, body, tag: `"${sha256(body).toString('base64url').slice(0, 22)}"` };
 }

@@ -1,7 +1,9 @@
 /** What operators do with clients: the verbs behind `gatehouse clients` and the demo data. */
+import { checkSectorIdentifier } from '../outgoing/sector-identifier.ts';
 import { createClient, type NewClientSecret, rotateClientSecret, updateClient } from '../postgres/clients.pg.ts';
 import type { Sql } from '../postgres/database.ts';
 import {
+  type Client,
   type ClientMetadata,
   type ClientRecord,
   checkClientMetadata,
@@ -23,6 +25,7 @@ export interface RegisteredClient {
 
 /**
  * Registers a client from RFC 7591 metadata plus our extensions.
+ * @param allowLoopbackFetch tests only: the sector identifier may be on this machine
  * @throws OAuthError naming the field that is wrong, or that the id is taken
  */
 export async function registerClient(
@@ -30,8 +33,10 @@ export async function registerClient(
   input: unknown,
   rules: RegistrationRules,
   context: Context,
+  allowLoopbackFetch = false,
 ): Promise<RegisteredClient> {
   const { metadata, ignored } = checkClientMetadata(input, rules);
+  await checkSectorIdentifier(metadata, allowLoopbackFetch);
   const { client_id: chosen, ...stored } = metadata;
   const now = context.now();
   // RFC 7591 §3.2.1: unique; the prefix keeps it from ever looking like a user's id.
@@ -54,6 +59,11 @@ export async function registerClient(
 
 /**
  * Replaces a client's metadata by what it was with `changes` laid over it (`null` removes a field).
+ *
+ * What its subjects are made from stays: under another `subject_type` or sector everybody would be a stranger to the client,
+ * and a token refreshed across the change would tell it both names of a person, which is what pairwise subjects are to
+ * prevent. A client that moves to another host keeps its sector by a `sector_identifier_uri` on the old one.
+ * @param allowLoopbackFetch tests only: the sector identifier may be on this machine
  * @throws OAuthError naming the field that is wrong
  */
 export async function changeClient(
@@ -62,6 +72,7 @@ export async function changeClient(
   changes: Readonly<Record<string, unknown>>,
   rules: RegistrationRules,
   now: Date,
+  allowLoopbackFetch = false,
 ): Promise<{ metadata: ClientMetadata; ignored: readonly string[] }> {
   const merged = Object.fromEntries(
     Object.entries({ ...record.metadata, ...changes }).filter(([, value]) => value !== null),
@@ -70,8 +81,28 @@ export async function changeClient(
     throw new OAuthError('invalid_client_metadata', 'client_id: cannot be changed');
   const { metadata, ignored } = checkClientMetadata(merged, rules);
   const { client_id: _same, ...stored } = metadata;
-  await updateClient(database, record.id, stored, toClient(recordOf(record.id, stored)).origins, now);
+  const changed = toClient(recordOf(record.id, stored));
+  checkSectorKept(toClient(record), changed);
+  // Asked again only when the answer could be another one: a document that is away must not hold up a new logo.
+  if (differs(record.metadata, stored, ['sector_identifier_uri', 'redirect_uris']))
+    await checkSectorIdentifier(stored, allowLoopbackFetch);
+  await updateClient(database, record.id, stored, changed.origins, now);
   return { metadata: stored, ignored };
+}
+
+function checkSectorKept(before: Client, after: Client): void {
+  if (before.sector === after.sector) return;
+  const sameType = before.sector !== undefined && after.sector !== undefined;
+  throw new OAuthError(
+    'invalid_client_metadata',
+    sameType
+      ? 'sector_identifier_uri: its host, or that of the redirect_uris, cannot become another one, or everybody would get another sub'
+      : 'subject_type: cannot be changed, or everybody would get another sub: register a new client',
+  );
+}
+
+function differs(before: ClientMetadata, after: ClientMetadata, fields: readonly string[]): boolean {
+  return fields.some((field) => JSON.stringify(before[field]) !== JSON.stringify(after[field]));
 }
 
 /**

@@ -102,6 +102,7 @@ const CLIENTS = [
     client_name: 'Photos Web',
     client_uri: 'http://localhost:4000/',
     redirect_uris: ['http://localhost:4000/callback'],
+    post_logout_redirect_uris: ['http://localhost:4000/'],
     grant_types: ['authorization_code', 'refresh_token'],
     scope: `${PERSONAL} photos.read photos.write storage.read`,
   },

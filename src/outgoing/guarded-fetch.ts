@@ -1,32 +1,64 @@
 /**
- * The one way out: fetching what a client's metadata names (its logo; later its keys and logout receivers) without becoming
+ * The one way out: what a client's metadata names (its logo, keys, sector and logout receivers) is called without becoming
  * somebody's hand inside our own network (SSRF; OWASP, RFC 9700 has no clause of its own).
  *
  * - https only, port 443 only, no user information; no redirects, no cookies, no proxy, no compression.
  * - The name is resolved once, by us; special-use addresses (RFC 6890) are refused, and the connection goes to the very
- *   address that was checked, so a name that changes between check and connect changes nothing (DNS rebinding).
- * - Bounded: total time, bytes, concurrency.
+ *   addresses that were checked, so a name that changes between check and connect changes nothing (DNS rebinding).
+ * - Bounded: total time, bytes, concurrency; each kind of request has places of its own, and no host has them all.
  *
  * `allowLoopback` (GATEHOUSE_ALLOW_LOOPBACK_FETCH) is for tests: it lets http and any port through to loopback only.
  */
+import type { LookupAddress } from 'node:dns';
 import { lookup as resolve } from 'node:dns/promises';
-import http from 'node:http';
+import http, { type IncomingMessage, type RequestOptions } from 'node:http';
 import https from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 
-export interface GuardedFetchOptions {
+export interface GuardedRequestOptions {
   /** Milliseconds for everything: resolving, connecting, reading. */
   readonly timeout: number;
-  readonly maxBytes: number;
-  readonly accept: string;
   readonly allowLoopback?: boolean;
 }
 
-/** Why nothing was fetched, in words for an operator. */
+export interface GuardedFetchOptions extends GuardedRequestOptions {
+  readonly maxBytes: number;
+  readonly accept: string;
+}
+
+/** Why there is no answer, in words for an operator. */
 export class FetchRefused extends Error {}
 
-const MOST_AT_ONCE = 8;
-let atOnce = 0;
+/** Too much is under way: nobody was asked, so it says nothing about the other side. */
+export class TooManyAtOnce extends FetchRefused {}
+
+/** Places for requests under way. */
+class Lane {
+  readonly #most: number;
+  readonly #perHost: number;
+  readonly #hosts: string[] = [];
+
+  constructor(most: number, perHost: number) {
+    this.#most = most;
+    this.#perHost = perHost;
+  }
+
+  /** @throws TooManyAtOnce when all places are taken, or too many of them by this host */
+  async run<T>(host: string, work: () => Promise<T>): Promise<T> {
+    if (this.#hosts.length >= this.#most || this.#hosts.filter((busy) => busy === host).length >= this.#perHost)
+      throw new TooManyAtOnce('too many requests at once');
+    this.#hosts.push(host);
+    try {
+      return await work();
+    } finally {
+      this.#hosts.splice(this.#hosts.indexOf(host), 1);
+    }
+  }
+}
+
+// Apart, so that receivers which hang cannot keep keys from being fetched. Who posts shares its places out by client itself.
+const fetches = new Lane(8, 4);
+const posts = new Lane(8, 8);
 
 const special = new BlockList();
 for (const [network, bits] of [
@@ -75,82 +107,119 @@ function isLoopbackAddress(address: string): boolean {
  * @returns the body of a 200 answer
  * @throws FetchRefused for everything else
  */
-export async function guardedFetch(uri: string, options: GuardedFetchOptions): Promise<Buffer> {
-  const url = allowedUrl(uri, options.allowLoopback ?? false);
-  if (atOnce >= MOST_AT_ONCE) throw new FetchRefused('too many fetches at once');
-  atOnce += 1;
-  try {
-    const address = await vettedAddress(url, options);
-    return await get(url, address, options);
-  } finally {
-    atOnce -= 1;
-  }
+export function guardedFetch(uri: string, options: GuardedFetchOptions): Promise<Buffer> {
+  const { accept, maxBytes } = options;
+  const head = { method: 'GET', headers: { accept, 'accept-encoding': 'identity' } };
+  return guarded(uri, fetches, head, undefined, options, async (response) => {
+    if (response.statusCode !== 200) throw new FetchRefused(`the answer was ${response.statusCode}`);
+    return bodyOf(response, maxBytes);
+  });
+}
+
+/**
+ * Sends a form by POST. What the answer says beyond its status is nobody's business here: it is hung up on unread.
+ * @param form `application/x-www-form-urlencoded`
+ * @returns the status of the answer; of a redirect too, which is not followed
+ * @throws FetchRefused when there is no answer
+ */
+export function guardedPost(uri: string, form: string, options: GuardedRequestOptions): Promise<number> {
+  const headers = {
+    'content-type': 'application/x-www-form-urlencoded',
+    'content-length': Buffer.byteLength(form),
+    'accept-encoding': 'identity',
+  };
+  return guarded(uri, posts, { method: 'POST', headers }, form, options, async ({ statusCode = 0 }) => statusCode);
+}
+
+/** One request and the part of its answer that `read` wants; the connection ends with it. */
+async function guarded<T>(
+  uri: string,
+  lane: Lane,
+  head: { readonly method: string; readonly headers: Readonly<Record<string, string | number>> },
+  body: string | undefined,
+  { timeout, allowLoopback = false }: GuardedRequestOptions,
+  read: (response: IncomingMessage) => Promise<T>,
+): Promise<T> {
+  const url = allowedUrl(uri, allowLoopback);
+  return lane.run(url.host, async () => {
+    const signal = AbortSignal.timeout(timeout);
+    const addresses = await vettedAddresses(url, allowLoopback, signal);
+    const headers = { ...head.headers, 'user-agent': 'Gatehouse' };
+    const options = { method: head.method, headers, lookup: only(addresses), agent: false as const, signal };
+    return exchange(url, options, body, read);
+  });
 }
 
 function allowedUrl(uri: string, allowLoopback: boolean): URL {
   if (!URL.canParse(uri)) throw new FetchRefused('not a URL');
   const url = new URL(uri);
   if (url.username !== '' || url.password !== '') throw new FetchRefused('user information in the URL');
-  const plain = url.protocol === 'https:' && url.port === '';
-  if (!plain && !(allowLoopback && ['http:', 'https:'].includes(url.protocol)))
+  if (!isPlain(url) && !(allowLoopback && ['http:', 'https:'].includes(url.protocol)))
     throw new FetchRefused('only https on port 443');
   return url;
 }
 
-async function vettedAddress(url: URL, { timeout, allowLoopback = false }: GuardedFetchOptions): Promise<string> {
+function isPlain(url: URL): boolean {
+  return url.protocol === 'https:' && url.port === '';
+}
+
+async function vettedAddresses(url: URL, allowLoopback: boolean, signal: AbortSignal): Promise<LookupAddress[]> {
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  const plain = url.protocol === 'https:' && url.port === '';
-  const acceptable = (address: string) =>
-    (plain && isPublicAddress(address)) || (allowLoopback && isLoopbackAddress(address));
-  const found = isIP(host) === 0 ? await within(timeout, resolve(host, { all: true })) : [{ address: host }];
-  const [first] = found;
+  const family = isIP(host);
+  const found = family === 0 ? await resolved(host, signal) : [{ address: host, family }];
+  const acceptable = ({ address }: LookupAddress) =>
+    (isPlain(url) && isPublicAddress(address)) || (allowLoopback && isLoopbackAddress(address));
   // One bad address among several is enough: the next connection could go to that one.
-  if (!first || !found.every(({ address }) => acceptable(address)))
-    throw new FetchRefused('the host is not a public one');
-  return first.address;
+  if (found.length === 0 || !found.every(acceptable)) throw new FetchRefused('the host is not a public one');
+  return found;
 }
 
-function within<T>(timeout: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new FetchRefused('the host did not resolve in time')), timeout);
+function resolved(host: string, signal: AbortSignal): Promise<LookupAddress[]> {
+  return new Promise((done, reject) => {
+    signal.addEventListener('abort', () => reject(new FetchRefused('the host did not resolve in time')), {
+      once: true,
+    });
+    resolve(host, { all: true }).then(done, () => reject(new FetchRefused('the host is unknown')));
   });
-  const known = work.catch(() => {
-    throw new FetchRefused('the host is unknown');
-  });
-  return Promise.race([known, late]).finally(() => clearTimeout(timer));
 }
 
-function get(url: URL, address: string, { timeout, maxBytes, accept }: GuardedFetchOptions): Promise<Buffer> {
-  const lookup: LookupFunction = (_host, { all }, done) => {
-    const family = isIP(address);
-    if (all) done(null, [{ address, family }]);
-    else done(null, address, family);
+/** What the connection is told when it asks for the name: nothing but what was checked. */
+function only(addresses: LookupAddress[]): LookupFunction {
+  return (_host, { all }, done) => {
+    const [first] = addresses;
+    if (all) done(null, addresses);
+    else done(null, first?.address ?? '', first?.family);
   };
+}
+
+function exchange<T>(
+  url: URL,
+  options: RequestOptions,
+  body: string | undefined,
+  read: (response: IncomingMessage) => Promise<T>,
+): Promise<T> {
   const { request } = url.protocol === 'https:' ? https : http;
-  return new Promise((resolveBody, reject) => {
-    const refuse = (why: string) => {
-      reject(new FetchRefused(why));
-      outgoing.destroy();
-    };
-    const headers = { accept, 'accept-encoding': 'identity', 'user-agent': 'Gatehouse' };
-    const outgoing = request(
-      url,
-      { lookup, headers, agent: false, signal: AbortSignal.timeout(timeout) },
-      (response) => {
-        if (response.statusCode !== 200) return refuse(`the answer was ${response.statusCode}`);
-        const chunks: Buffer[] = [];
-        let size = 0;
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length;
-          if (size > maxBytes) refuse(`more than ${maxBytes} bytes`);
-          else chunks.push(chunk);
-        });
-        response.once('end', () => resolveBody(Buffer.concat(chunks)));
-        response.once('error', () => reject(new FetchRefused('the answer broke off')));
-      },
-    );
+  return new Promise((done, reject) => {
+    const outgoing = request(url, options, (response) => {
+      read(response)
+        .then(done, reject)
+        .finally(() => outgoing.destroy());
+    });
     outgoing.once('error', () => reject(new FetchRefused('no answer in time, or no connection')));
-    outgoing.end();
+    outgoing.end(body);
+  });
+}
+
+function bodyOf(response: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((done, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    response.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > maxBytes) reject(new FetchRefused(`more than ${maxBytes} bytes`));
+      else chunks.push(chunk);
+    });
+    response.once('end', () => done(Buffer.concat(chunks)));
+    response.once('error', () => reject(new FetchRefused('the answer broke off')));
   });
 }

@@ -5,19 +5,16 @@
  * make us knock at somebody's door. When an address does not answer, what it said last goes on for a day: a client's
  * outage is not to become ours.
  */
-import { z } from 'zod';
-import type { JsonWebKeySet, RemoteKeys } from '../protocol/client-keys.ts';
+import { type JsonWebKeySet, keySet, type RemoteKeys } from '../protocol/client-keys.ts';
 import type { Context } from '../protocol/context.ts';
 import { Unavailable } from '../protocol/errors.ts';
-import { guardedFetch } from './guarded-fetch.ts';
+import { guardedFetch, TooManyAtOnce } from './guarded-fetch.ts';
 
 const KEPT = 10 * 60_000;
 const AT_MOST_EVERY = 60_000;
 const GOOD_FOR = 24 * 3_600_000;
 /** Addresses remembered at once. */
 const MOST = 1000;
-
-const keySet = z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(50) });
 
 interface Kept {
   readonly keys: JsonWebKeySet;
@@ -61,6 +58,8 @@ export class CachedRemoteKeys implements RemoteKeys {
       remember(this.#kept, uri, { keys, at: now });
       return keys;
     } catch (cause) {
+      // Nobody was asked, so the next one may.
+      if (cause instanceof TooManyAtOnce) this.#asked.delete(uri);
       if (kept && now - kept.at < GOOD_FOR) return kept.keys;
       throw new Unavailable('The keys of a client could not be fetched.', { cause });
     }

@@ -9,6 +9,7 @@ import type { Minted } from '../protocol/feature.ts';
 import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
+import { queueLogouts } from './logout-outbox.pg.ts';
 import { toUser } from './people.pg.ts';
 
 /** Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. */
@@ -225,6 +226,28 @@ export async function revokeGrant(
   const { rows } = await sql`
     UPDATE grants SET revoked_at = ${now}, revoked_because = ${reason}
     WHERE id = ${grantId} AND revoked_at IS NULL RETURNING id`.execute(database);
+  return rows.length === 0 ? 'unknown' : 'revoked';
+}
+
+/**
+ * For operators: ends a grant, and with it what its client began with the ID token: it gets a logout token, if the sign-in
+ * still stands (else it was told then).
+ */
+export async function endGrant(
+  database: Sql,
+  grantId: string,
+  reason: string,
+  now: Date,
+): Promise<'revoked' | 'unknown'> {
+  const { rows } = await sql`
+    WITH revoked AS (
+      UPDATE grants SET revoked_at = ${now}, revoked_because = ${reason}
+      WHERE id = ${grantId} AND revoked_at IS NULL RETURNING id, sign_in_id, client_id, scope
+    ), over AS (
+      SELECT r.sign_in_id, r.client_id FROM revoked r
+      JOIN sign_ins i ON i.id = r.sign_in_id AND i.announced_at IS NULL WHERE 'openid' = ANY (r.scope)
+    ), queued AS (${queueLogouts('over', now)})
+    SELECT id FROM revoked`.execute(database);
   return rows.length === 0 ? 'unknown' : 'revoked';
 }
 

@@ -15,7 +15,16 @@ const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** Seconds a partition spans, and how long rows are kept after it ends. At most about 24 live ones each. */
+interface Life {
+  /** Seconds a partition spans. */
+  readonly span: number;
+  /** Seconds that rows are kept after it ends. */
+  readonly keep: number;
+  /** Partitions that are made before the present one, where ids may be of an earlier time; 1 where it is not said. */
+  readonly behind?: number;
+}
+
+/** At most about 24 live ones each. */
 export const PARTITIONED = {
   access_tokens: { span: 15 * MINUTE, keep: 2 * HOUR },
   revocation_marks: { span: 15 * MINUTE, keep: 2 * HOUR },
@@ -23,11 +32,12 @@ export const PARTITIONED = {
   authorization_codes: { span: 2 * HOUR, keep: 24 * HOUR },
   sessions: { span: 4 * HOUR, keep: 2 * DAY },
   sign_ins: { span: 4 * HOUR, keep: 2 * DAY },
-  logout_deliveries: { span: 12 * HOUR, keep: 8 * DAY },
+  // Of the time of a grant, whose sign-in is seen to be over up to two days later; a day of attempts, days to look at them.
+  logout_deliveries: { span: 12 * HOUR, keep: 8 * DAY, behind: 5 },
   refresh_tokens: { span: 8 * DAY, keep: 120 * DAY },
   grants: { span: 8 * DAY, keep: 120 * DAY },
   audit: { span: 20 * DAY, keep: 400 * DAY },
-} as const;
+} as const satisfies Record<string, Life>;
 
 type Table = keyof typeof PARTITIONED;
 
@@ -63,11 +73,11 @@ export async function keepPartitions(database: Sql, now: Date): Promise<string[]
   return busy;
 }
 
-/** Starts, in seconds, of the partitions that must exist: the previous, the present and two ahead. */
+/** Starts, in seconds, of the partitions that must exist: the previous ones, the present one and two ahead. */
 function wanted(table: Table, now: Date): number[] {
-  const { span } = PARTITIONED[table];
+  const { span, behind = 1 }: Life = PARTITIONED[table];
   const present = Math.floor(now.getTime() / 1000 / span) * span;
-  return [-1, 0, 1, 2].map((step) => present + step * span);
+  return Array.from({ length: behind + 3 }, (_, step) => present + (step - behind) * span);
 }
 
 function partitionName(table: string, start: number): string {

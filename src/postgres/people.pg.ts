@@ -1,5 +1,5 @@
 /** People in PostgreSQL. Whatever ends all that was given out in a person's name raises their epoch. */
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import { nameKey, type User, type UserClaims } from '../protocol/claims.ts';
 import { isUuid } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
@@ -63,6 +63,16 @@ export async function updateUserClaims(
   return row?.updated ? 'updated' : row?.known ? 'taken' : 'unknown';
 }
 
+/**
+ * With an epoch that was raised no sign-in counts any more; that it has ended stands in its own row too, from where clients
+ * are told (Back-Channel Logout 1.0).
+ */
+function endSignIns(people: string, now: Date): RawBuilder<unknown> {
+  return sql`
+    UPDATE sign_ins i SET ended_at = ${now} FROM ${sql.table(people)} p
+    WHERE i.user_id = p.id AND i.ended_at IS NULL AND i.expires_at > ${now}`;
+}
+
 /** A new password ends every session, grant and token of the person. */
 export async function setPassword(
   database: Sql,
@@ -71,9 +81,10 @@ export async function setPassword(
   now: Date,
 ): Promise<'updated' | 'unknown'> {
   const { rows } = await sql`
-    UPDATE users SET password_hash = ${passwordHash}, epoch = epoch + 1, updated_at = ${now} WHERE id = ${id} RETURNING id`.execute(
-    database,
-  );
+    WITH person AS (
+      UPDATE users SET password_hash = ${passwordHash}, epoch = epoch + 1, updated_at = ${now} WHERE id = ${id} RETURNING id
+    ), signed_out AS (${endSignIns('person', now)})
+    SELECT id FROM person`.execute(database);
   return rows.length === 0 ? 'unknown' : 'updated';
 }
 
@@ -85,9 +96,10 @@ export async function setUserDisabled(
   now: Date,
 ): Promise<'updated' | 'unknown'> {
   const { rows } = await sql`
-    UPDATE users SET disabled_at = ${disabled ? now : null}, epoch = epoch + 1, updated_at = ${now} WHERE id = ${id} RETURNING id`.execute(
-    database,
-  );
+    WITH person AS (
+      UPDATE users SET disabled_at = ${disabled ? now : null}, epoch = epoch + 1, updated_at = ${now} WHERE id = ${id} RETURNING id
+    ), signed_out AS (${endSignIns('person', now)})
+    SELECT id FROM person`.execute(database);
   return rows.length === 0 ? 'unknown' : 'updated';
 }
 

@@ -18,8 +18,9 @@ import { parseScope } from './scope.ts';
 import { PASSWORD_AUTHENTICATION } from './session.ts';
 import { subjectOf } from './subject.ts';
 
-export type Prompt = 'none' | 'login' | 'consent' | 'select_account';
-const PROMPTS = new Set<string>(['none', 'login', 'consent', 'select_account'] satisfies Prompt[]);
+/** Core §3.1.2.1. No `create`: there is no sign-up yet (Initiating User Registration 1.0 §4.1.1). */
+export const PROMPTS = ['none', 'login', 'consent', 'select_account'] as const;
+export type Prompt = (typeof PROMPTS)[number];
 
 export interface AuthorizationRequest {
   readonly client: Client;
@@ -125,7 +126,8 @@ async function parseAccess(parameters: Parameters, client: Client, server: Autho
 
 /**
  * OpenID Connect Core §11: offline access is OpenID's and a refresh token's; where neither can be it is ignored, so nobody is
- * asked to allow what will not come. Beyond that it takes a person who has read it on the consent page, now or before.
+ * asked to allow what will not come. Beyond that it takes a person who has read it on the consent page, now or before, or an
+ * operator who has answered for everybody (`skip_consent`): "other conditions" that Core §11 leaves to us.
  */
 function mayBeGranted(token: string, asked: readonly string[], client: Client): boolean {
   return token !== 'offline_access' || (asked.includes('openid') && client.grantTypes.includes('refresh_token'));
@@ -166,8 +168,8 @@ function parseNonce(parameters: Parameters): string | undefined {
 function parsePrompt(parameters: Parameters): ReadonlySet<Prompt> {
   const prompt = new Set((parameters.get('prompt') ?? '').split(' ').filter((value) => value !== ''));
   for (const value of prompt) {
-    // `create` too: there is no sign-up yet (Initiating User Registration 1.0 §4.1.1).
-    if (!PROMPTS.has(value)) throw new OAuthError('invalid_request', 'This prompt is not known here.');
+    if (!PROMPTS.some((known) => known === value))
+      throw new OAuthError('invalid_request', 'This prompt is not known here.');
   }
   if (prompt.has('none') && prompt.size > 1)
     throw new OAuthError('invalid_request', 'prompt=none goes with no other prompt.');

@@ -10,7 +10,7 @@
  * Steps send the browser to a page and the page sends it back here, to step 1.
  */
 
-import { candidates, recordedSignIn } from './account-choice.ts';
+import { candidates, isTooOld, recordedSignIn } from './account-choice.ts';
 import {
   AUTHORIZATION_PARAMETERS,
   type AuthorizationRequest,
@@ -21,7 +21,13 @@ import { claimsBeyondScope } from './claims-request.ts';
 import { type Client, findClient, isPublic } from './client.ts';
 import { type ErrorCode, OAuthError, Unavailable } from './errors.ts';
 import type { ApprovedRequest, ResponseMode } from './feature.ts';
-import { browserOf, findPending, type PendingAuthorization } from './interaction.ts';
+import {
+  browserOf,
+  findPending,
+  type InteractionPage,
+  interactionUrl,
+  type PendingAuthorization,
+} from './interaction.ts';
 import type { BrowserRequest, BrowserResponse, Parameters } from './message.ts';
 import { isClaimable, type ReturnAddress, resolveReturnAddress } from './redirect-uri.ts';
 import { resolveResponseMode, sendResponse } from './response.ts';
@@ -70,7 +76,7 @@ interface CarriedRequest {
   readonly address: ReturnAddress;
   readonly mode: ResponseMode;
   /** What was wrong with what carried it, to be told at `address`. */
-  readonly problem?: OAuthError;
+  readonly problem?: unknown;
 }
 
 /** @throws OAuthError to be shown: it is not known who asks, or where the answer would go */
@@ -87,16 +93,17 @@ async function carriedRequest(request: BrowserRequest, server: AuthorizationServ
     return { parameters: pending.parameters, pending, ...proveReturn(pending.parameters, client, server) };
   }
   const client = await identifyClient(outer, request, server);
+  let parameters: Parameters;
   try {
-    const parameters = await unwrapped(outer, client, request.now, server);
-    return { parameters, pending: undefined, ...proveReturn(parameters, client, server) };
+    parameters = await unwrapped(outer, client, request.now, server);
   } catch (problem) {
-    if (!(problem instanceof OAuthError) || !SOURCES.some((name) => outer.get(name) !== undefined)) throw problem;
     // What the request object says is not known, but an address beside it may be proven by itself.
     const address = addressBeside(outer, client, server);
     if (!address) throw problem;
     return { parameters: outer, pending: undefined, problem, ...address };
   }
+  // From here on what stood beside it does not count (RFC 9101 §6.3), for errors neither.
+  return { parameters, pending: undefined, ...proveReturn(parameters, client, server) };
 }
 
 /** RFC 9101 §5, OpenID Connect Core §6: parameters that carry the others. */
@@ -118,7 +125,9 @@ async function unwrapped(
   return source.read(outer, client, now, server);
 }
 
+/** Only one that is named: without it the rest is inside, `state` too, which no answer may lose (RFC 6749 §4.1.2.1). */
 function addressBeside(outer: Parameters, client: Client, server: AuthorizationServer) {
+  if (outer.get('redirect_uri') === undefined) return undefined;
   try {
     return proveReturn(outer, client, server);
   } catch {
@@ -164,7 +173,7 @@ async function respond(
 }
 
 export type Step =
-  | { readonly kind: 'login' | 'select-account' | 'consent' }
+  | { readonly kind: InteractionPage }
   | { readonly kind: 'refuse'; readonly error: OAuthError }
   | { readonly kind: 'proceed'; readonly signIn: SignIn };
 
@@ -200,7 +209,7 @@ export function nextStep(
     return ask('select-account');
   }
   const signIn = recorded ?? known[0];
-  if (!signIn || (!fresh && isTooOld(signIn, request.maxAge, now))) return ask('login');
+  if (!signIn || (!fresh && isTooOld(signIn, request, now))) return ask('login');
   if (mustConsent(request, address, signIn, pending)) return ask('consent');
   return { kind: 'proceed', signIn };
 }
@@ -214,10 +223,6 @@ const UNASKED = {
 
 function refusal(code: ErrorCode, description: string): Step {
   return { kind: 'refuse', error: new OAuthError(code, description) };
-}
-
-function isTooOld({ authentication }: SignIn, maxAge: number | undefined, now: Date): boolean {
-  return maxAge !== undefined && now.getTime() - authentication.time.getTime() > maxAge * 1000;
 }
 
 function mustConsent(
@@ -239,8 +244,6 @@ function mustConsent(
   return !request.client.skipConsent && !covers({ scope: signIn.consentedScope, claims: signIn.consentedClaims });
 }
 
-type InteractionPage = 'login' | 'select-account' | 'consent';
-
 /** Sends the browser to a page, with the request kept for when it comes back. */
 async function interact(
   page: InteractionPage,
@@ -255,7 +258,7 @@ async function interact(
   if (!pending.bound && !(await server.pendingAuthorizations.bind(pending.id, browser.hash, request.now))) {
     throw new OAuthError('invalid_request', 'This sign-in was begun in another browser.');
   }
-  return { kind: 'redirect', location: `/${page}?pending=${pending.id}`, cookies: browser.cookies };
+  return { kind: 'redirect', location: interactionUrl(page, pending.id, server), cookies: browser.cookies };
 }
 
 async function keep(
@@ -275,7 +278,8 @@ async function keep(
     parameters: parameters.only(AUTHORIZATION_PARAMETERS),
     expiresAt: new Date(request.now.getTime() + server.profile.lifetimes.interaction * 1000),
   });
-  return { kind: 'redirect', location: `/${page ?? 'authorize'}?pending=${id}`, cookies: browser?.cookies ?? [] };
+  const location = page === undefined ? `/authorize?pending=${id}` : interactionUrl(page, id, server);
+  return { kind: 'redirect', location, cookies: browser?.cookies ?? [] };
 }
 
 /** Sends an error to the client; a bug goes as `server_error`, with nothing said (RFC 6749 §4.1.2.1). */

@@ -6,12 +6,15 @@
  */
 import { z } from 'zod';
 import type { Catalogue } from './catalogue.ts';
+import { checkClientKeys, keySet } from './client-keys.ts';
 import { OAuthError } from './errors.ts';
 import { signingAlgs } from './jose.ts';
 import type { Profile } from './profile.ts';
 import { checkRedirectUri, hasPlainHost, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
+import { encryptionAlg, encryptionEnc, encryptionProblem } from './response-encryption.ts';
 import { isScopeToken, parseScope } from './scope.ts';
 import { isUuid } from './secrets.ts';
+import { subjectTypes } from './subject.ts';
 
 export interface ClientSecret {
   /** SHA-256 of the whole secret. */
@@ -87,10 +90,12 @@ export const coreClientMetadata = {
   scope: z.string().max(5000).optional(),
   software_id: text.optional(),
   software_version: text.optional(),
+  jwks: keySet.optional(),
+  jwks_uri: webUri.optional(),
   skip_consent: z.boolean().optional(),
   require_pkce: z.boolean().optional(),
-  subject_type: z.enum(['public', 'pairwise']).optional(),
-  sector_identifier_uri: z.string().max(2000).refine(isHttpsUri, 'must be an https URI').optional(),
+  subject_type: z.enum(subjectTypes).optional(),
+  sector_identifier_uri: webUri.optional(),
   default_max_age: z.number().int().min(0).max(31_536_000).optional(),
   /** Every ID token has `auth_time`, and `acr` is what was reached: the two are kept, and hold by themselves. */
   require_auth_time: z.boolean().optional(),
@@ -98,6 +103,8 @@ export const coreClientMetadata = {
   /** Third-party initiated login: known to whoever starts it, not used here. */
   initiate_login_uri: webUri.optional(),
   id_token_signed_response_alg: z.enum(signingAlgs).optional(),
+  id_token_encrypted_response_alg: encryptionAlg.optional(),
+  id_token_encrypted_response_enc: encryptionEnc.optional(),
   access_token_lifetime: seconds.optional(),
   allowed_origins: z.array(z.string().max(500)).max(50).optional(),
 } as const;
@@ -183,13 +190,16 @@ export function checkClientMetadata(
     );
   }
   checkSector(metadata);
+  const { id_token_signed_response_alg: idTokenAlg } = metadata;
+  if (idTokenAlg !== undefined && !rules.profile.signingAlgs.includes(idTokenAlg))
+    throw refuse('id_token_signed_response_alg', 'is not offered here');
   const known = rules.metadata.shape;
   const complete: ClientMetadata = {
     ...parsed.data,
     response_types: responseTypes,
     scope: metadata.scope ?? (usesCode ? DEFAULT_SCOPE : ''),
   };
-  for (const check of rules.checks) {
+  for (const check of [checkClientKeys, idTokenEncryption, ...rules.checks]) {
     const problem = check(complete);
     if (problem) throw refuse(problem.field, problem.why);
   }
@@ -199,19 +209,22 @@ export function checkClientMetadata(
   };
 }
 
+const idTokenEncryption: ClientMetadataCheck = (metadata) => encryptionProblem(metadata, 'id_token');
+
 /** OpenID Connect Core §8.1: without a sector identifier the one host of the redirect URIs is the sector. */
 function checkSector({ subject_type, sector_identifier_uri, redirect_uris }: CoreMetadata): void {
   if (subject_type !== 'pairwise' || sector_identifier_uri !== undefined) return;
-  const hosts = new Set(redirect_uris.map((uri) => new URL(uri).host));
+  const hosts = new Set(redirect_uris.map((uri) => new URL(uri).hostname));
+  // A private-use scheme has none.
   if (hosts.size !== 1 || hosts.has('')) {
     throw refuse('sector_identifier_uri', 'is required for pairwise subjects unless all redirect_uris have one host');
   }
 }
 
-/** What a client's pairwise subjects are made for; `undefined` for public ones. */
+/** What a client's pairwise subjects are made for, a host without its port; `undefined` for public ones. */
 function sectorOf({ subject_type, sector_identifier_uri, redirect_uris }: CoreMetadata): string | undefined {
   const uri = sector_identifier_uri ?? redirect_uris[0];
-  return subject_type === 'pairwise' && uri !== undefined ? new URL(uri).host : undefined;
+  return subject_type === 'pairwise' && uri !== undefined ? new URL(uri).hostname : undefined;
 }
 
 /** FAPI 2.0 SP §6.7, RFC 9700 §4.15: a client must never be taken for a user, nor for a metadata document's URL. */
@@ -230,11 +243,7 @@ function printable(value: string): string {
   return value.replace(/[^\x20-\x7E]|["\\]/g, '?').slice(0, 60);
 }
 
-function isHttpsUri(value: string): boolean {
-  return isWebUri(value) && value.startsWith('https:') && !value.includes('#');
-}
-
-function isWebUri(value: string): boolean {
+export function isWebUri(value: string): boolean {
   const url = parseUrl(value);
   if (url === undefined || url.username !== '' || url.password !== '') return false;
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url));

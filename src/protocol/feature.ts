@@ -36,7 +36,7 @@ export interface Feature {
   readonly clientMetadata?: z.ZodRawShape;
   /** What its fields demand of each other and of the core's. */
   readonly checkClientMetadata?: ClientMetadataCheck;
-  /** Server metadata that does not follow from the registries (RFC 8414 §2). */
+  /** Server metadata that does not follow from the registries (RFC 8414 §2): constant; lists that several name are joined. */
   readonly serverMetadata?: (server: AuthorizationServer) => Record<string, unknown>;
   /** Work that repeats by itself, on every node; each run must bear a second node doing the same. */
   readonly jobs?: readonly Job[];
@@ -190,7 +190,9 @@ export interface Job {
   readonly every: number;
   /** Whether it must have run once before the server is ready. */
   readonly atStart?: boolean;
-  run(now: Date): Promise<void>;
+  run(now: Date, server: AuthorizationServer): Promise<void>;
+  /** Called once after its last run: waits for what runs have begun and left to itself. */
+  finish?(): Promise<void>;
 }
 
 export interface Registries {

@@ -1,13 +1,21 @@
-/** ID tokens: OpenID Connect Core §2, §3.1.3.6, §12.2; as a hint, §3.1.2.1 and RP-Initiated Logout 1.0 §2. */
+/**
+ * ID tokens: OpenID Connect Core §2, §3.1.3.6, §12.2; as a hint, §3.1.2.1 and RP-Initiated Logout 1.0 §2.
+ *
+ * Signed always, and then encrypted for a client that registered that (§10.2, nested by RFC 7519 §11.2): what only it can
+ * read still proves to it who said so.
+ */
 import { createHash } from 'node:crypto';
 import { seconds } from './access-token.ts';
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsRequested } from './claims-request.ts';
 import type { Client } from './client.ts';
+import { encryptForClient } from './client-keys.ts';
 import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
+import { encryptionAlgs, encryptionEncs } from './jose-client.ts';
+import { encryptionOf } from './response-encryption.ts';
 import { sidOf } from './session.ts';
-import { subjectOf } from './subject.ts';
+import { subjectOf, subjectTypes } from './subject.ts';
 
 const TYP = 'JWT';
 
@@ -15,6 +23,19 @@ const TYP = 'JWT';
 export function idTokenAlg(client: Client, server: AuthorizationServer): SigningAlg {
   const registered = client.metadata.id_token_signed_response_alg;
   return isSigningAlg(registered) ? registered : server.profile.idTokenAlg;
+}
+
+/** What discovery says of ID tokens and subjects (OpenID Connect Discovery §3). */
+export function idTokenMetadata({ profile }: AuthorizationServer): Record<string, unknown> {
+  const { idTokenAlg: preferred, signingAlgs } = profile;
+  return {
+    scopes_supported: ['openid'],
+    subject_types_supported: subjectTypes,
+    id_token_signing_alg_values_supported: [preferred, ...signingAlgs.filter((alg) => alg !== preferred)],
+    id_token_encryption_alg_values_supported: encryptionAlgs,
+    id_token_encryption_enc_values_supported: encryptionEncs,
+    claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', 'auth_time', 'acr', 'amr', 'nonce', 'at_hash', 'sid'],
+  };
 }
 
 /**
@@ -30,7 +51,7 @@ export async function mintIdToken(
 ): Promise<string> {
   const { authentication, nonce, client, user, signInId } = authorization;
   const alg = idTokenAlg(client, server);
-  return signJwt(await server.keyring.signing(alg), TYP, {
+  const signed = await signJwt(await server.keyring.signing(alg), TYP, {
     ...claimsRequested(user, authorization.claims.idToken),
     iss: server.issuer,
     sub: subjectOf(user, client, server),
@@ -46,6 +67,8 @@ export async function mintIdToken(
     ...(signInId !== undefined && { sid: sidOf(signInId, client.id, server) }),
     ...(nonce !== undefined && { nonce }),
   });
+  const encryption = encryptionOf(client.metadata, 'id_token');
+  return encryption ? encryptForClient(signed, client, encryption, server) : signed;
 }
 
 /** Core §3.1.3.6: base64url of the left half of the hash that goes with `alg` (for EdDSA over Ed25519: SHA-512). */
@@ -68,7 +91,9 @@ const HINT_DAYS = 365;
 
 /**
  * Reads an `id_token_hint`. Being over is no fault of a hint (Core §3.1.2.1, RP-Initiated Logout §4); being anything else
- * than an ID token of ours is: other tokens of ours have another type, no `at_hash`, or an audience of their own.
+ * than an ID token of ours is: other tokens of ours have another type, no `at_hash`, or an audience of their own. A client that
+ * gets its ID tokens encrypted sends the signed one it found inside; the other way of §3.1.2.1, encrypting it anew for us, is
+ * closed: we publish no key for that.
  * @returns `undefined` when it is none
  */
 export async function readIdTokenHint(
@@ -76,7 +101,7 @@ export async function readIdTokenHint(
   now: Date,
   server: AuthorizationServer,
 ): Promise<IdTokenHint | undefined> {
-  const findKey = await server.keyring.verifying();
+  const findKey = await server.keyring.remembered();
   const claims = await verifyOwnJwt(token, {
     typ: TYP,
     issuer: server.issuer,

@@ -12,10 +12,11 @@
 
 import { type AuthorizationRequest, parseAuthorizationRequest } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
+import { displayName, type User } from './claims.ts';
 import { type Client, findClient } from './client.ts';
 import { OAuthError } from './errors.ts';
-import type { BrowserRequest, CookieChange, Parameters } from './message.ts';
-import type { ClientCard } from './page.ts';
+import type { BrowserRequest, BrowserResponse, CookieChange, Parameters } from './message.ts';
+import type { ClientCard, Person } from './page.ts';
 import { type ReturnAddress, resolveReturnAddress } from './redirect-uri.ts';
 import { equals, hmac, isUuid, sha256 } from './secrets.ts';
 
@@ -34,6 +35,9 @@ export interface PendingAuthorization {
   /** Answered: a code or an error has gone back. */
   readonly closed: boolean;
 }
+
+/** Pages that a request may need, by their path. */
+export type InteractionPage = 'login' | 'select-account' | 'consent';
 
 export interface NewPendingAuthorization {
   readonly id: string;
@@ -161,6 +165,32 @@ export async function findPending(
   return pending;
 }
 
+/**
+ * Where a person answers for a request. Without the room that lets people choose among several, they sign in: that is
+ * recorded for the request all the same, so it cannot loop.
+ */
+export function interactionUrl(page: InteractionPage, pendingId: string, server: AuthorizationServer): string {
+  const chooser = server.registries.endpoints.some(({ path }) => path === '/select-account');
+  return `/${page === 'select-account' && !chooser ? 'login' : page}?pending=${pendingId}`;
+}
+
+/**
+ * The person chose not to go on: recorded, and the authorization endpoint answers the client.
+ * @param path of the form beside the button, which shares its token
+ * @throws OAuthError to be shown, as {@link checkForm} and {@link findPending}
+ */
+export async function cancelInteraction(
+  request: BrowserRequest,
+  server: AuthorizationServer,
+  path: string,
+): Promise<BrowserResponse> {
+  const id = request.parameters.get('pending');
+  const browser = checkForm(request, server, path, id ?? '');
+  const pending = await findPending(id, browser, request.now, server);
+  await server.pendingAuthorizations.deny(pending.id, request.now);
+  return { kind: 'redirect', location: `/authorize?pending=${pending.id}` };
+}
+
 /** The client as people are shown it; its host beside the name it chose for itself. */
 export function clientCard(client: Client, redirectUri?: string): ClientCard {
   const { client_uri, policy_uri, tos_uri } = client.metadata as Record<string, string | undefined>;
@@ -175,6 +205,12 @@ export function clientCard(client: Client, redirectUri?: string): ClientCard {
     ...(policy_uri !== undefined && { policyUrl: policy_uri }),
     ...(tos_uri !== undefined && { termsUrl: tos_uri }),
   };
+}
+
+/** Somebody who is signed in, as their own pages show them. */
+export function personCard(user: User): Person {
+  const name = displayName(user);
+  return { name, username: user.username, initial: initialOf(name) };
 }
 
 /** The first letter of a name, for where there is no picture. */

@@ -1,9 +1,11 @@
 /**
  * Our signing keys, as the rest of the kernel uses them. Who makes, keeps and rotates them is features/key-rotation.
  *
- * State: next (published, not signing) → active (signing) → retired (published, not signing) → removed.
+ * State: next (published, not signing) → active (signing) → retired (published, not signing) → archived (known) → removed.
  */
 import type { PublicJwk, SigningAlg, SigningKey, VerifyingKey } from './jose.ts';
+
+export type FindKey = (kid: string) => VerifyingKey | undefined;
 
 export interface Keyring {
   /**
@@ -12,7 +14,12 @@ export interface Keyring {
    */
   signing(alg: SigningAlg): Promise<SigningKey>;
   /** A published key by its id: next, active or retired. */
-  verifying(): Promise<(kid: string) => VerifyingKey | undefined>;
+  verifying(): Promise<FindKey>;
+  /**
+   * The same and archived ones: for what only has to have been ours once. Never for what gives access: an archived key
+   * signs no more, so whatever it signed that is not over yet was signed by somebody else.
+   */
+  remembered(): Promise<FindKey>;
   /** All published keys, public parts only (RFC 7517 §5). */
   published(): Promise<readonly PublicJwk[]>;
 }

@@ -7,6 +7,9 @@
 import { OAuthError } from './errors.ts';
 import type { Page } from './page.ts';
 
+/** Characters. A longer address is refused (414): a request that does not fit belongs in a body. */
+export const LONGEST_URL = 8192;
+
 const REPEATABLE = new Set(['resource', 'audience']);
 
 /**

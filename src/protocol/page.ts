@@ -3,11 +3,14 @@
  *
  * Rooms answer with a `Page`; the edge adds the `Shell` and renders. A page carries ready strings, lists and
  * booleans, so that a view decides nothing: it prints, loops and branches on what is there. Everything a view prints
- * is escaped, the constant script of `form-post` too.
+ * is escaped, the constant scripts too.
  *
  * Invariant: a URL in a page is one the server made itself or one a client registered; a URI that came with the request
  * and was not verified is never in a page, so an error page cannot become an open redirector (RFC 9700 §4.11.2).
  */
+import type { CHECK_SESSION_SCRIPT, FORM_POST_SCRIPT, GO_ON_SCRIPT } from './page-scripts.ts';
+
+export * from './page-scripts.ts';
 export { DEFAULT_ACCENT, themeStylesheet } from './theme.ts';
 
 /** What the edge adds to every page. URLs are paths on this server; `logoUrl` may also be a `data:` URL. */
@@ -18,6 +21,8 @@ export interface Shell {
   readonly faviconUrl: string;
   /** Shown on error pages, so that a person can name the line in the log. */
   readonly requestId: string;
+  /** The cookie that the page of session management reads, by its whole name. */
+  readonly stateCookie: string;
 }
 
 /** A hidden input. */
@@ -112,6 +117,13 @@ export interface ConsentPage {
   readonly returnsTo: { readonly host: string; readonly onThisDevice: boolean };
 }
 
+/** What is wrong with a request, on a page that goes on without it. */
+export interface Problem {
+  /** OAuth error code. */
+  readonly code: string;
+  readonly description: string;
+}
+
 /** "Sign out?" (RP-Initiated Logout §2: asked whenever the request does not prove who sent it). */
 export interface LogoutPage {
   readonly view: 'logout';
@@ -120,14 +132,36 @@ export interface LogoutPage {
   /** What the logout request must keep until it is confirmed. */
   readonly fields: readonly HiddenField[];
   readonly people: readonly Person[];
-  /** Who asks, where the request proves it. */
+  /** Who asks, where the request proves it, or where the browser goes afterwards. */
   readonly client?: ClientCard;
+  readonly problem?: Problem;
   readonly stayUrl: string;
 }
 
 export interface SignedOutPage {
   readonly view: 'signed-out';
   readonly signInUrl?: string;
+  /** The way back to where the person came from: an address that client has registered. */
+  readonly back?: { readonly client: ClientCard; readonly url: string };
+  readonly problem?: Problem;
+}
+
+/** Front-Channel Logout 1.0 §3: loads clients' logout addresses in frames nobody sees, then goes on by itself. */
+export interface FrontchannelLogoutPage {
+  readonly view: 'frontchannel-logout';
+  readonly frames: readonly string[];
+  readonly continueUrl: string;
+  /** Where that leads, if it leads away. */
+  readonly client?: ClientCard;
+  /** `<meta http-equiv="refresh">`, for where scripts do not run. */
+  readonly refresh: string;
+  readonly script: typeof GO_ON_SCRIPT;
+}
+
+/** Session Management 1.0 §3.3: the page clients load in a frame and ask. Not for people, so without the layout. */
+export interface CheckSessionPage {
+  readonly view: 'check-session';
+  readonly script: typeof CHECK_SESSION_SCRIPT;
 }
 
 /** An error that is shown, never sent (RFC 6749 §4.1.2.1), and every other page that cannot be had. */
@@ -180,16 +214,12 @@ export type Page =
   | ConsentPage
   | LogoutPage
   | SignedOutPage
+  | FrontchannelLogoutPage
+  | CheckSessionPage
   | ErrorPage
   | FormPostPage
   | AccountPage
   | HomePage;
-
-/**
- * The only script of the product. The edge allows it by its SHA-256 in `script-src`, so no other one can run, and it
- * holds none of `& < > " '`, so the view prints it escaped like everything else and the bytes stay these.
- */
-export const FORM_POST_SCRIPT = 'document.forms[0].submit()';
 
 /** The heading of an error page by HTTP status; whatever else is the request's fault. */
 const ERROR_HEADINGS: Readonly<Record<number, string>> = {

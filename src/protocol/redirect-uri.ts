@@ -66,28 +66,32 @@ function matches(registered: string, asked: string, client: Client): boolean {
  * @throws OAuthError `invalid_redirect_uri` (RFC 7591 §3.2.2), saying what is wrong
  */
 export function checkRedirectUri(uri: string, applicationType: Client['applicationType']): void {
-  const refuse = (why: string) => new OAuthError('invalid_redirect_uri', `redirect_uris: ${why}`);
-  if (!PRINTABLE.test(uri) || uri.includes('\\')) throw refuse('only printable ASCII without spaces and backslashes');
+  const problem = redirectUriProblem(uri, applicationType);
+  if (problem !== undefined) throw new OAuthError('invalid_redirect_uri', `redirect_uris: ${problem}`);
+}
+
+/** What is wrong with the form of a URI that a browser may be sent to; `undefined` when nothing is. */
+export function redirectUriProblem(uri: string, applicationType: Client['applicationType']): string | undefined {
+  if (!PRINTABLE.test(uri) || uri.includes('\\')) return 'only printable ASCII without spaces and backslashes';
   const url = parseUrl(uri);
-  if (!url) throw refuse('must be an absolute URI');
-  if (uri.includes('#')) throw refuse('must not have a fragment');
-  if (url.username !== '' || url.password !== '' || uri.includes('@')) throw refuse('must not have user information');
+  if (!url) return 'must be an absolute URI';
+  if (uri.includes('#')) return 'must not have a fragment';
+  if (url.username !== '' || url.password !== '' || uri.includes('@')) return 'must not have user information';
   if (url.protocol === 'https:' || url.protocol === 'http:') {
-    if (!hasPlainHost(url)) throw refuse('must have a plain host name');
+    if (!hasPlainHost(url)) return 'must have a plain host name';
     // What a browser would rewrite is not what we would compare.
     if (url.href !== uri && url.href !== `${uri}/`)
-      throw refuse('must be in normal form (lower-case host, no default port, no dot segments)');
-    if (url.protocol === 'http:' && !isLoopback(url))
-      throw refuse('http is allowed on localhost, 127.0.0.1 and [::1] only');
-    return;
+      return 'must be in normal form (lower-case host, no default port, no dot segments)';
+    if (url.protocol === 'http:' && !isLoopback(url)) return 'http is allowed on localhost, 127.0.0.1 and [::1] only';
+    return undefined;
   }
   // RFC 8252 §7.1: a private-use scheme is a reversed domain name, so it has a dot; that also keeps javascript:, data:,
   // file:, vbscript:, blob: and about: out.
   const scheme = url.protocol.slice(0, -1);
-  if (applicationType !== 'native') throw refuse('a private-use scheme needs application_type native');
-  if (!scheme.includes('.') || !uri.startsWith(`${scheme}:/`) || uri.startsWith(`${scheme}://`)) {
-    throw refuse('a private-use scheme is a reversed domain name and a path, like com.example.app:/callback');
-  }
+  if (applicationType !== 'native') return 'a private-use scheme needs application_type native';
+  if (!scheme.includes('.') || !uri.startsWith(`${scheme}:/`) || uri.startsWith(`${scheme}://`))
+    return 'a private-use scheme is a reversed domain name and a path, like com.example.app:/callback';
+  return undefined;
 }
 
 /** An absolute URL, or `undefined`. */
@@ -119,7 +123,7 @@ export function isClaimable(redirectUri: string): boolean {
  * client's other origins. Chromium holds the whole chain of redirects to the list, so a callback that sends the browser on
  * to another origin of the same client needs that origin there too (`allowed_origins`).
  */
-export function formTarget(address: ReturnAddress): string {
+export function formTarget(address: Pick<ReturnAddress, 'client' | 'redirectUri'>): string {
   const url = new URL(address.redirectUri);
   const own = url.origin === 'null' ? url.protocol : url.origin;
   return [...new Set([own, ...address.client.origins])].join(' ');

@@ -5,9 +5,11 @@
  */
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { errorCodeOf } from '../support/attack-pages.ts';
 import { ALIVE, DEAD, type Issued, refreshed, worth } from '../support/attack-tokens.ts';
-import { post, type TestBrowser } from '../support/browser.ts';
-import { getCode, PHOTOS, redeem, STORAGE, startWorld, type World } from '../support/world.ts';
+import { authorizePath, pkce, post, responseOf, TestBrowser } from '../support/browser.ts';
+import { signedByServer } from '../support/own-signature.ts';
+import { getCode, PHOTOS, redeem, STORAGE, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 const decode = (part = '') => JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown>;
@@ -127,5 +129,95 @@ describe('tokens of one kind where another is asked for', () => {
       });
       expect([401, 403]).toContain(answer.status);
     }
+  });
+
+  it('a signed answer of userinfo is no token of any kind, for its own client neither', async () => {
+    const redirectUri = 'https://signed.example/callback';
+    const client = await world.client({
+      redirect_uris: [redirectUri],
+      grant_types: ['authorization_code', 'refresh_token'],
+      scope: 'openid',
+      skip_consent: true,
+      userinfo_signed_response_alg: 'RS256',
+    });
+    const { verifier, challenge } = pkce();
+    const ask = async (more: Record<string, string>) =>
+      responseOf(
+        await browser.visit(
+          authorizePath({
+            client_id: client.id,
+            redirect_uri: redirectUri,
+            scope: 'openid',
+            code_challenge: challenge,
+            ...more,
+          }),
+        ),
+      );
+    const give = (grant: Record<string, string>) => post(`${world.issuer}/token`, grant, { basic: client });
+    const grant = { grant_type: 'authorization_code', code_verifier: verifier };
+    const { json: issued } = await give({ ...grant, code: (await ask({})).get('code') ?? '' });
+    const userinfo = await fetch(`${world.issuer}/userinfo`, {
+      headers: { authorization: `Bearer ${issued.access_token}` },
+    });
+    const answer = await userinfo.text();
+    expect(decode(answer.split('.')[1])).toEqual({ iss: world.issuer, aud: client.id, sub: world.alice });
+
+    expect(await worth(world, answer)).toEqual(DEAD);
+    expect(await worth(world, answer, client)).toEqual(DEAD);
+    expect((await give({ ...grant, code: answer })).json.error).toBe('invalid_grant');
+    expect((await give({ grant_type: 'refresh_token', refresh_token: answer })).json.error).toBe('invalid_grant');
+    expect((await ask({ prompt: 'none', id_token_hint: answer })).get('error')).toBe('invalid_request');
+    expect((await ask({ prompt: 'none', id_token_hint: String(issued.id_token) })).has('code')).toBe(true);
+  });
+
+  describe('as id_token_hint', () => {
+    const own =
+      (typ: string, without: string[], claims: Record<string, unknown> = {}) =>
+      () => {
+        const kept = Object.entries(decode(jwt.id_token.split('.')[1])).filter(([name]) => !without.includes(name));
+        return signedByServer(world, typ, { ...Object.fromEntries(kept), ...claims });
+      };
+    const LOGOUT = { events: { 'http://schemas.openid.net/event/backchannel-logout': {} }, jti: 'x' };
+    const signOut = (token: string, visitor = browser) =>
+      visitor.send('GET', `/logout?${new URLSearchParams({ id_token_hint: token })}`);
+    const signInSilently = async (token: string) => {
+      const asked = authorizePath({
+        client_id: 'web',
+        redirect_uri: WEB_REDIRECT,
+        scope: 'openid photos.read',
+        prompt: 'none',
+        id_token_hint: token,
+        code_challenge: pkce().challenge,
+      });
+      return responseOf(await browser.send('GET', asked)).get('error');
+    };
+
+    it.each<[string, () => string | Promise<string>]>([
+      ...wrong.filter(([name]) => !['an ID token', 'a percent sign'].includes(name)),
+      ['a signed access token', () => jwt.access_token],
+      ['an opaque access token', () => opaque.access_token],
+      ['an access token by our key that has all of an ID token', own('at+jwt', [])],
+      ['a logout token', own('logout+jwt', ['at_hash', 'nonce'], LOGOUT)],
+      ['a logout token that has all of an ID token', own('logout+jwt', [], LOGOUT)],
+      ['signed claims of userinfo', own('JWT', ['at_hash'])],
+      ['a signed introspection answer', own('token-introspection+jwt', [])],
+      ['a signed authorization response', own('oauth-authz-resp+jwt', [], { code: 'x' })],
+      ['a request object', own('oauth-authz-req+jwt', [])],
+      ['an ID token without a subject', own('JWT', ['sub'])],
+      ['an ID token without an end', own('JWT', ['exp'])],
+      ['an ID token for several', own('JWT', [], { aud: ['web', 'spa'] })],
+    ])('%s is none, for signing out and for signing in', async (_name, token) => {
+      const hint = await token();
+      const answer = await signOut(hint);
+      expect([answer.status, answer.location, errorCodeOf(answer.body)]).toEqual([400, undefined, 'invalid_request']);
+      expect(await signInSilently(hint)).toBe('invalid_request');
+    });
+
+    it('an ID token is one, so that the rest of this can fail', async () => {
+      const hint = await own('JWT', [])();
+      expect(await signInSilently(hint)).toBeNull();
+      expect((await signOut(hint, new TestBrowser(world))).status).toBe(200);
+      expect((await signOut(jwt.id_token, browser.clone())).status).toBe(303);
+    });
   });
 });

@@ -73,6 +73,15 @@ describe('login and consent', () => {
       expect((await before.send('GET', '/account')).location).toBe('/login');
     });
 
+    it('is renewed at step-up', async () => {
+      const { browser } = await getCode(world);
+      const before = browser.clone();
+      const login = await browser.visit(request({ prompt: 'login' }));
+      expect(responseOf(await signIn(browser, login)).has('code')).toBe(true);
+      expect(cookie(browser, 'session')[1]).not.toBe(cookie(before, 'session')[1]);
+      expect((await before.send('GET', '/account')).location).toBe('/login');
+    });
+
     it('is not taken from an invented cookie', async () => {
       const browser = new TestBrowser(world);
       await signIn(browser, await browser.visit('/login'));
@@ -287,6 +296,26 @@ describe('login and consent', () => {
       expect(answer.status).toBe(303);
     });
 
+    it.each([
+      ['without a token', { csrf: '' }, {}],
+      ['with an invented one', { csrf: 'A'.repeat(43) }, {}],
+      ['from another site', {}, { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' }],
+      ['from a sandboxed frame', {}, { origin: 'null', 'sec-fetch-site': 'cross-site' }],
+    ])('of the account chooser, posted %s, choose nobody and cancel nothing', async (_name, fields, headers) => {
+      const { browser } = await getCode(world);
+      await signIn(browser, await browser.visit('/login'), 'bob', 'builder');
+      const page = await browser.visit(request());
+      const account = /name="account" value="([^"]*)"/.exec(page.body)?.[1] ?? '';
+      const before = await tally(world);
+      for (const action of ['/select-account', '/select-account/cancel']) {
+        const all = { ...formTo(page, action).fields, account, ...fields };
+        expectErrorPage(await browser.send('POST', action, all, headers), 403, 'access_denied');
+      }
+      expect(await tally(world)).toEqual(before);
+      const pending = formTo(page, '/select-account').fields.pending ?? '';
+      expect((await browser.visit(`/authorize?pending=${pending}`)).url).toContain('/select-account');
+    });
+
     it('of logout, posted from elsewhere, only shows the question', async () => {
       const { browser } = await getCode(world);
       const foreign = { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' };
@@ -307,7 +336,7 @@ describe('login and consent', () => {
       const thieves = [new TestBrowser(world), (await getCode(world)).browser];
       const before = await tally(world);
       for (const thief of thieves) {
-        for (const path of ['/authorize', '/login', '/consent']) {
+        for (const path of ['/authorize', '/login', '/select-account', '/consent']) {
           expectErrorPage(await thief.send('GET', `${path}?pending=${fields.pending}`), 400, 'invalid_request');
         }
         const posted = await thief.send('POST', '/consent', { ...fields, decision: 'allow' });
@@ -349,7 +378,7 @@ describe('login and consent', () => {
       const pending = formTo(page, '/consent').fields.pending ?? '';
       await decide(browser, page);
       const before = await tally(world);
-      for (const path of ['/authorize', '/login', '/consent']) {
+      for (const path of ['/authorize', '/login', '/select-account', '/consent']) {
         expectErrorPage(await browser.send('GET', `${path}?pending=${pending}`), 400, 'invalid_request');
       }
       expectErrorPage(await browser.send('POST', '/consent', consentFields(page)), 400, 'invalid_request');
@@ -386,6 +415,7 @@ describe('login and consent', () => {
     const pages = [
       page,
       await new TestBrowser(world).visit(request()),
+      await browser.visit(request({ prompt: 'select_account' })),
       await browser.visit('/'),
       await browser.visit('/account'),
       await browser.visit('/logout'),

@@ -43,18 +43,20 @@ describe('texts of an attacker in pages and answers', () => {
   afterAll(() => world.close());
 
   /** The page has no element and no attribute that is not ours, and sends nothing elsewhere. */
-  function expectHarmless(visit: Visit, targets: readonly string[] = []): void {
+  function expectHarmless(visit: Visit, targets: readonly string[] = [], links: readonly string[] = []): void {
     expectPageHeaders(visit.headers);
     const tags = [...visit.body.matchAll(/<[a-z!/][^>]*>/gi)].map(([tag]) => tag);
     expect(
       tags.filter((tag) => /^<(?:img|svg)/i.test(tag) && !/class="(?:gate|brand-mark|brand-logo)"/.test(tag)),
     ).toEqual([]);
     const scripts = tags.filter((tag) => /^<script/i.test(tag));
-    expect(scripts).toEqual(visit.body.includes('document.forms[0].submit()') ? ['<script>'] : []);
+    expect(scripts).toEqual(/document\.(forms|links)\[0\]/.test(visit.body) ? ['<script>'] : []);
     for (const tag of tags) expect(tag).not.toMatch(/\son\w+\s*=(?=(?:[^"]*"[^"]*")*[^"]*$)/i);
     for (const { action } of formsOf(visit))
       expect(['/login', '/login/cancel', '/consent', '/logout', '/account/access', ...targets]).toContain(action);
-    for (const [, address = ''] of visit.body.matchAll(/(?:href|src)="([^"]*)"/g)) expect(address).toMatch(/^\/(?!\/)/);
+    for (const [, address = ''] of visit.body.matchAll(/(?:href|src)="([^"]*)"/g)) {
+      if (!links.some((link) => address.startsWith(link))) expect(address).toMatch(/^\/(?!\/)/);
+    }
     expect(visit.body).not.toContain('60481729');
     expect(visit.headers.get('set-cookie') ?? '').not.toContain('evil');
   }
@@ -86,7 +88,9 @@ describe('texts of an attacker in pages and answers', () => {
       const redirected = await browser.visit(request({ state: payload }));
       expect(responseOf(redirected).get('state')).toBe(payload);
       expect(redirected.location).toMatch(/^https:\/\/web\.example\/callback\?[\x21-\x7E]*$/);
-      expect(redirected.headers.get('set-cookie')).toBeNull();
+      expect(redirected.headers.get('set-cookie')).toMatch(
+        /^gatehouse_state_[0-9a-f]{6}=[\w-]{43}; Max-Age=\d+; Path=\/; SameSite=Lax$/,
+      );
       for (const parameters of [{}, { scope: 'nothing' }]) {
         const posted = await browser.visit(request({ state: payload, response_mode: 'form_post', ...parameters }));
         expect(posted.status).toBe(200);
@@ -99,6 +103,33 @@ describe('texts of an attacker in pages and answers', () => {
     },
   );
 
+  it.each(PAYLOADS)('%j as state of a logout request, in the question and on the page with frames', async (payload) => {
+    const address = 'https://web.example/bye?x=1';
+    const { id } = await world.client({
+      client_id: `leaving-${PAYLOADS.indexOf(payload)}`,
+      redirect_uris: [WEB_REDIRECT],
+      scope: 'openid',
+      skip_consent: true,
+      post_logout_redirect_uris: [address],
+      frontchannel_logout_uri: 'https://web.example/out?a=%22&b=c',
+    });
+    const browser = new TestBrowser(world);
+    await signIn(browser, await browser.visit(request({}, id)));
+    const query = new URLSearchParams({ client_id: id, post_logout_redirect_uri: address, state: payload });
+    const asked = await browser.visit(`/logout?${query}`);
+    expectHarmless(asked);
+    expect(formTo(asked, '/logout').fields.state).toBe(payload);
+    const told = await browser.submit(formTo(asked, '/logout'));
+    expectHarmless(told, [], ['https://web.example/']);
+    const onward = /href="([^"]*)" id="logout-continue"/
+      .exec(told.body)?.[1]
+      ?.replaceAll('&amp;', '&')
+      .replaceAll('&#39;', "'");
+    expect(new URL(onward ?? '').searchParams.get('state')).toBe(payload);
+    expect(onward?.startsWith(`${address}&state=`)).toBe(true);
+    expect(told.body.match(/<iframe/g)).toHaveLength(1);
+  });
+
   it.each(PAYLOADS)('%j in any parameter of a refused request is not in the page that refuses', async (payload) => {
     const browser = new TestBrowser(world);
     for (const path of [
@@ -107,6 +138,9 @@ describe('texts of an attacker in pages and answers', () => {
       request({ response_mode: payload }),
       `/consent?pending=${encodeURIComponent(payload)}`,
       `/login?pending=${encodeURIComponent(payload)}`,
+      `/logout?post_logout_redirect_uri=${encodeURIComponent(payload)}&state=${encodeURIComponent(payload)}`,
+      `/logout?client_id=${encodeURIComponent(payload)}`,
+      `/logout?id_token_hint=${encodeURIComponent(payload)}&ui_locales=${encodeURIComponent(payload)}`,
       `/nowhere/${encodeURIComponent(payload)}?error=${encodeURIComponent(payload)}&error_description=${encodeURIComponent(payload)}`,
     ]) {
       const visit = await browser.send('GET', path);

@@ -2,8 +2,8 @@
  * The attacker has a list of names, or one name and a list of passwords, many connections and perhaps many networks; or
  * wants somebody locked out. They learn from any difference between a name that exists and one that does not.
  * Stopped by: one answer, one hash and the same statements for all; failures counted before the password is looked at,
- * by source and by account, in the database that all nodes share; a count of its own for a browser that has signed in
- * with the name before; windows that end.
+ * by source, by name and by whoever the name leads to, in the database that all nodes share; a count of its own for a
+ * browser that has signed in with the name before; windows that end.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { setUserDisabled } from '../../src/postgres/people.pg.ts';
@@ -111,6 +111,51 @@ describe('guessing names and passwords', () => {
 
   it('a name that does not exist is throttled alike', async () => {
     expect(await fail(11, 'nobody')).toEqual([...Array(10).fill(400), 429]);
+  });
+
+  describe('guesses at user name and e-mail of one person', () => {
+    it('add up: after ten in all even the right password is taken for wrong', async () => {
+      expect(await fail(6, 'alice')).toEqual(Array(6).fill(400));
+      expect(await fail(4, 'alice@people.example', other)).toEqual(Array(4).fill(400));
+      for (const username of ['alice', 'alice@people.example']) {
+        const { status, body } = await attempt(username, 'wonderland');
+        expect([status, body.includes('is not right')]).toEqual([400, true]);
+      }
+      world.clock.advance(15 * 60 + 1);
+      expect((await attempt('alice', 'wonderland')).url).toContain('/account');
+    });
+
+    it('look like guesses at two names of nobody: the two are not given away', async () => {
+      const seen = [];
+      for (const [name, email] of [
+        ['alice', 'alice@people.example'],
+        ['nobody', 'nobody@people.example'],
+      ] as const) {
+        world.clock.advance(16 * 60);
+        const before = hashes();
+        const answers = [await fail(10, name), await fail(11, email), await fail(1, name)];
+        seen.push({ answers, hashes: hashes() - before });
+      }
+      expect(seen[0]?.answers).toEqual([Array(10).fill(400), [...Array(10).fill(400), 429], [429]]);
+      expect(seen[1]).toEqual(seen[0]);
+    });
+
+    it('shut nobody out who signs in from a browser of theirs', async () => {
+      const owner = new TestBrowser(world);
+      await attempt('alice@people.example', 'wonderland', owner);
+      await owner.submit(formTo(await owner.visit('/logout'), '/logout'));
+      await fail(6, 'alice');
+      await fail(6, 'alice@people.example');
+      expect((await attempt('alice@people.example', 'wonderland', owner)).url).toContain('/account');
+    });
+
+    it('are cleared by a success under either', async () => {
+      await fail(5, 'alice');
+      await fail(4, 'alice@people.example');
+      expect((await attempt('alice', 'wonderland')).url).toContain('/account');
+      await fail(5, 'alice');
+      expect((await attempt('alice', 'wonderland')).url).toContain('/account');
+    });
   });
 
   it('guesses at once on two nodes get no more than the same ten', async () => {

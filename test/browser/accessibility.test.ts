@@ -65,6 +65,27 @@ const states: readonly [
     },
   ],
   [
+    'the account chooser',
+    /^Choose an account$/,
+    async (page, app, issuer) => {
+      await signedIn(page);
+      await page.goto(`${issuer}/login`);
+      await signIn(page, 'bob', 'builder');
+      await page.waitForURL('**/account');
+      await page.goto(app.begin());
+      await page.locator('#account-other').waitFor();
+    },
+  ],
+  [
+    'consent to claims asked for by name',
+    /wants to access your account$/,
+    async (page, app) => {
+      await page.goto(app.begin({ claims: '{"userinfo":{"birthdate":null,"address":null}}' }));
+      await signIn(page);
+      await page.locator('#consent-allow').waitFor();
+    },
+  ],
+  [
     'consent',
     /wants to access your account$/,
     async (page, app) => {

@@ -18,16 +18,18 @@ export interface Arrival {
   /** The error of the response; a response that openid-client did not accept fails the test that looks at it. */
   readonly error: string | undefined;
   readonly accessToken: string | undefined;
+  readonly idToken: string | undefined;
   /** Of the ID token. */
   readonly sub: string | undefined;
+  readonly sid: string | undefined;
   /** Granted scopes, in order. */
   readonly scope: readonly string[];
 }
 
 export interface ClientAppOptions {
   readonly host?: 'localhost' | '127.0.0.1';
-  /** Registration over the usual one of a confidential web app. */
-  readonly metadata?: Record<string, unknown>;
+  /** Registration over the usual one of a confidential web app; of its own addresses, where they depend on its origin. */
+  readonly metadata?: Record<string, unknown> | ((origin: string) => Record<string, unknown>);
 }
 
 export interface ClientApp {
@@ -40,8 +42,12 @@ export interface ClientApp {
   begin(parameters?: Record<string, string>): string;
   /** The app's address with a form that posts the request to Gatehouse (button `#go`). */
   beginByForm(parameters?: Record<string, string>): string;
-  /** The app's address that shows another page in a frame. */
+  /** The app's address that shows another page in a frame (`#frame`). */
   frame(address: string): string;
+  /** Where its own people are signed out, by a frame on another page. */
+  readonly signOutUri: string;
+  /** Queries `signOutUri` was loaded with, in order. */
+  readonly signOuts: readonly URLSearchParams[];
   /** Waits until the page is back at the app. */
   arrivalOn(page: Page): Promise<Arrival>;
   close(): Promise<void>;
@@ -57,7 +63,7 @@ export async function startClientApp(gatehouse: TestServer, options: ClientAppOp
     redirect_uris: [redirectUri],
     grant_types: ['authorization_code', 'refresh_token'],
     scope: 'openid profile email offline_access photos.read photos.write storage.read',
-    ...metadata,
+    ...(typeof metadata === 'function' ? metadata(origin) : metadata),
   });
   const authentication = registered.secret === '' ? client.None() : client.ClientSecretBasic(registered.secret);
   const configuration = await client.discovery(new URL(gatehouse.issuer), registered.id, undefined, authentication, {
@@ -65,6 +71,7 @@ export async function startClientApp(gatehouse: TestServer, options: ClientAppOp
   });
   const verifiers = new Map<string, string>();
   const arrivals: Arrival[] = [];
+  const signOuts: URLSearchParams[] = [];
 
   async function request(parameters: URLSearchParams): Promise<URL> {
     const state = client.randomState();
@@ -92,11 +99,14 @@ export async function startClientApp(gatehouse: TestServer, options: ClientAppOp
       if (!isOurs) throw new Error(`state ${state} is not one the app is waiting for`);
       const granted = await client.authorizationCodeGrant(configuration, response, checks);
       const scope = granted.scope?.split(' ').sort() ?? [];
-      const { access_token: accessToken } = granted;
-      return { method, answer, error: undefined, accessToken, sub: granted.claims()?.sub, scope };
+      const { access_token: accessToken, id_token: idToken } = granted;
+      const claims = granted.claims();
+      const sid = claims?.sid as string | undefined;
+      return { method, answer, error: undefined, accessToken, idToken, sub: claims?.sub, sid, scope };
     } catch (error) {
       const told = error instanceof client.AuthorizationResponseError ? error.error : `not accepted: ${error}`;
-      return { method, answer, error: told, accessToken: undefined, sub: undefined, scope: [] };
+      const nothing = { accessToken: undefined, idToken: undefined, sub: undefined, sid: undefined, scope: [] };
+      return { method, answer, error: told, ...nothing };
     }
   }
 
@@ -107,7 +117,10 @@ export async function startClientApp(gatehouse: TestServer, options: ClientAppOp
     } else if (url.pathname === '/begin-by-form') {
       show(response, postForm(await request(url.searchParams)));
     } else if (url.pathname === '/frame') {
-      show(response, `<iframe src="${escapeHtml(url.searchParams.get('address') ?? '')}"></iframe>`);
+      show(response, `<iframe id="frame" src="${escapeHtml(url.searchParams.get('address') ?? '')}"></iframe>`);
+    } else if (url.pathname === '/sign-out') {
+      signOuts.push(url.searchParams);
+      show(response, '<p>Signed out of the app</p>');
     } else if (url.pathname === '/callback') {
       const count = arrivals.push(await receive(message, url));
       show(response, `<h1>Back at the app</h1><p id="arrival">${count - 1}</p>`);
@@ -125,6 +138,8 @@ export async function startClientApp(gatehouse: TestServer, options: ClientAppOp
     begin: (parameters = {}) => path('/begin', parameters),
     beginByForm: (parameters = {}) => path('/begin-by-form', parameters),
     frame: (address) => path('/frame', { address }),
+    signOutUri: `${origin}/sign-out`,
+    signOuts,
     async arrivalOn(page) {
       await page.waitForURL((url) => url.origin === origin && url.pathname === '/callback');
       const arrival = arrivals[Number(await page.locator('#arrival').textContent())];

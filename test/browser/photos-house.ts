@@ -43,6 +43,7 @@ export async function startPhotosHouse(): Promise<PhotosHouse> {
   const webClient = await register('photos-web', {
     client_name: 'Photos Web',
     redirect_uris: [`${web}/callback`],
+    post_logout_redirect_uris: [`${web}/`],
     grant_types: code,
     scope: 'openid profile email offline_access photos.read photos.write',
   });

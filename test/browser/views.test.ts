@@ -57,7 +57,7 @@ async function open(path: string, options: BrowserContextOptions & { while: (pag
 async function expectAccessible(page: Page, circumstance: string): Promise<void> {
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    // Legacy mode leaves out the search in frames, of which there are none.
+    // Legacy mode leaves out the search in frames: those there are belong to others, and nobody sees them.
     const axe = new AxeBuilder({ page }).setLegacyMode(true);
     const chosen = colorScheme === 'light' ? axe.withTags(STANDARDS) : axe.withRules('color-contrast');
     const { violations, incomplete } = await chosen.analyze();
@@ -268,6 +268,50 @@ describe('form_post', () => {
       ['iss', 'https://id.example'],
     ]);
   }
+});
+
+describe('front-channel logout', () => {
+  const arrived = (page: Page) => page.getByRole('heading', { name: 'Arrived' }).waitFor();
+
+  test.each([true, false])('loads its frames, then goes on by itself (scripts: %s)', async (javaScriptEnabled) => {
+    const before = server.visited.length;
+    await open('frontchannel-logout', {
+      javaScriptEnabled,
+      while: async (page) => {
+        await arrived(page);
+        const visited = server.visited.slice(before);
+        expect(visited.slice(0, -1).sort()).toEqual(['/out?sid=1', '/out?sid=2']);
+        expect(visited.at(-1)).toBe('/bye?state=%22');
+      },
+    });
+  });
+
+  test('waits for no frame for long', async () => {
+    await open('login', {
+      while: async (page) => {
+        await page.goto(`${server.url}/frontchannel-logout-hanging`, { waitUntil: 'commit' });
+        await page.getByRole('heading', { name: 'You have been signed out' }).waitFor();
+        await arrived(page);
+      },
+    });
+  });
+
+  test('is as accessible as the rest', async () => {
+    await open('login', {
+      while: async (page) => {
+        // Kept where it is for axe, which is a script as well.
+        await page.route('**/frontchannel-logout', async (route) => {
+          const response = await route.fetch();
+          const body = (await response.text()).replace(/<script>[\s\S]*<\/script>|<meta http-equiv[^>]*>/g, '');
+          await route.fulfill({ response, body });
+        });
+        await page.goto(`${server.url}/frontchannel-logout`);
+        expect(await page.locator('iframe').count()).toBe(2);
+        expect(await page.locator('iframe').first().isVisible()).toBe(false);
+        await expectAccessible(page, 'frontchannel-logout');
+      },
+    });
+  });
 });
 
 describe('what a person asked their system for', () => {

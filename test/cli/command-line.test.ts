@@ -15,6 +15,7 @@ const COMMANDS = {
   keys: ['list', 'rotate', 'reencrypt'],
   grants: ['list', 'revoke'],
   sessions: ['list', 'end'],
+  logouts: ['list'],
 };
 const EVERY = [
   ...['dev', 'serve', 'migrate'].map((name) => [name]),

@@ -96,7 +96,8 @@ describe('every answer says for which request it is and who gives it', () => {
     ['a scope that is not the client’s', { scope: 'openid', resource: 'https://evil.example' }, 'invalid_target'],
     ['a bad prompt', { prompt: 'none login' }, 'invalid_request'],
     ['a bad max_age', { max_age: '-1' }, 'invalid_request'],
-    ['a request object', { request: 'ey.ey.ey' }, 'request_not_supported'],
+    ['a request object nobody signed', { request: 'eyJhbGciOiJub25lIn0.e30.' }, 'request_not_supported'],
+    ['a request object that is none', { request: 'ey.ey.ey' }, 'invalid_request_object'],
     ['a foreign request_uri', { request_uri: 'https://evil.example/r' }, 'request_uri_not_supported'],
     ['registration', { registration: '{}' }, 'registration_not_supported'],
     ['nobody to be silent about', { prompt: 'none' }, 'login_required'],
@@ -147,7 +148,12 @@ describe('every answer says for which request it is and who gives it', () => {
     const [form] = formsOf(page);
     expect(form).toEqual({
       action: WEB_REDIRECT,
-      fields: { code: expect.stringMatching(/^gate_ac_/), state, iss: world.issuer },
+      fields: {
+        code: expect.stringMatching(/^gate_ac_/),
+        state,
+        session_state: expect.stringMatching(/^[\w-]+\.[\w-]+$/),
+        iss: world.issuer,
+      },
     });
     expect(page.body).not.toContain('<script>alert');
     const policy = page.headers.get('content-security-policy') ?? '';
@@ -188,7 +194,7 @@ describe('prompt and max_age (OpenID Connect Core §3.1.2.1)', () => {
     expect(new URL(location ?? '').searchParams.get('error')).toBe('consent_required');
   });
 
-  it.each([{ prompt: 'login' }, { max_age: '0' }, { prompt: 'select_account' }])(
+  it.each([{ prompt: 'login' }, { max_age: '0' }, { prompt: 'login select_account' }])(
     '%j asks for the password again, and auth_time is new',
     async (parameters) => {
       const browser = await known();

@@ -179,4 +179,85 @@ describe('consent', () => {
     expect(hasCode(await decide(browser, other))).toBe(true);
     expect(isAsked(await ask(await signedIn(), client, 'photos.read'))).toBe(true);
   });
+
+  describe('to claims asked for by name (OpenID Connect Core §5.5)', () => {
+    const claims = (request: object) => ({ claims: JSON.stringify(request) });
+    const birthdate = claims({ userinfo: { birthdate: null } });
+
+    it('is asked for in words, without repeating what a scope covers', async () => {
+      const page = await ask(
+        await signedIn(),
+        await aClient(),
+        'openid profile',
+        claims({
+          id_token: { phone_number: { essential: true }, auth_time: null, shoe_size: null },
+          userinfo: { address: null, name: { essential: true } },
+        }),
+      );
+      expect(isAsked(page)).toBe(true);
+      expect(page.body).toContain('See of your profile: postal address, phone number');
+      expect(page.body).not.toMatch(/shoe_size|phone_number|auth_time/);
+    });
+
+    it('is remembered, for each of them and for either answer they are put in', async () => {
+      const client = await aClient();
+      const browser = await signedIn();
+      expect(hasCode(await decide(browser, await ask(browser, client, 'openid', birthdate)))).toBe(true);
+      expect(hasCode(await ask(browser, client, 'openid', birthdate))).toBe(true);
+      expect(hasCode(await ask(browser, client, 'openid'))).toBe(true);
+      expect(hasCode(await ask(browser, client, 'openid', claims({ id_token: { birthdate: null } })))).toBe(true);
+    });
+
+    it('is asked again for more, and then remembered for all', async () => {
+      const client = await aClient();
+      const browser = await signedIn();
+      await decide(browser, await ask(browser, client, 'openid', birthdate));
+      const more = claims({ userinfo: { birthdate: null, email: null } });
+      const page = await ask(browser, client, 'openid', more);
+      expect(isAsked(page)).toBe(true);
+      expect(page.body).toContain('See of your profile: birth date, e-mail address');
+      await decide(browser, page);
+      expect(hasCode(await ask(browser, client, 'openid', claims({ userinfo: { email: null } })))).toBe(true);
+      expect(hasCode(await ask(browser, client, 'openid', more))).toBe(true);
+    });
+
+    it('is shown on the account page, and taken back there', async () => {
+      const client = await aClient();
+      const browser = await signedIn();
+      await decide(browser, await ask(browser, client, 'openid', birthdate));
+      const account = await browser.visit('/account');
+      expect(account.body).toContain('See of your profile: birth date');
+      await browser.submit(formTo(account, '/account/access'), { client_id: client.id });
+      expect(isAsked(await ask(browser, client, 'openid', birthdate))).toBe(true);
+    });
+
+    it('is not given by a form that was shown without them', async () => {
+      const client = await aClient();
+      const browser = await signedIn();
+      const [less, more] = [await ask(browser, client, 'openid'), await ask(browser, client, 'openid', birthdate)];
+      const { csrf = '' } = formTo(less, '/consent').fields;
+      const forged = await browser.submit(formTo(more, '/consent'), { csrf, decision: 'allow' });
+      expect(forged.status).toBe(403);
+      expect(isAsked(await ask(browser, client, 'openid', birthdate))).toBe(true);
+    });
+
+    it('denied goes back as access_denied', async () => {
+      const browser = await signedIn();
+      const page = await ask(browser, await aClient(), 'openid', birthdate);
+      expect(responseOf(await decide(browser, page, 'deny')).get('error')).toBe('access_denied');
+    });
+  });
+
+  it('is what was said first: a yes after a no, from the same page, changes nothing', async () => {
+    const client = await aClient();
+    const browser = await signedIn();
+    const page = await ask(browser, client, 'photos.read');
+    const form = formTo(page, '/consent');
+    // Both are on their way before either answer is there.
+    const no = await browser.send('POST', form.action, { ...form.fields, decision: 'deny' });
+    const yes = await browser.send('POST', form.action, { ...form.fields, decision: 'allow' });
+    expect([no.status, yes.status]).toEqual([303, 303]);
+    expect(responseOf(await browser.visit(yes.location ?? '')).get('error')).toBe('access_denied');
+    expect(isAsked(await ask(browser, client, 'photos.read'))).toBe(true);
+  });
 });

@@ -1,14 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { createRemoteJWKSet, decodeProtectedHeader, type JWK, jwtVerify } from 'jose';
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, type JWK, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dueMoves, rotateKeys, type StoredKey, stateOf } from '../../src/features/key-rotation/index.ts';
 import { postgresSigningKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import type { PublicJwk } from '../../src/protocol/jose.ts';
-import { signingAlgs } from '../../src/protocol/jose.ts';
+import { restoreSigningKey, type SigningKey, signingAlgs, signJwt } from '../../src/protocol/jose.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
+import { authorizePath, pkce, responseOf, TestBrowser } from '../support/browser.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
-import { getCode, introspect, PHOTOS, redeem, startWorld, type World } from '../support/world.ts';
+import { getCode, introspect, PHOTOS, redeem, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
 
 const HOUR = 3600_000;
 const DAY = 24 * HOUR;
@@ -30,7 +31,9 @@ class Simulation {
         if (move.kind === 'publish') this.keys.push(this.#key(now));
         else if (move.kind === 'remove') this.keys = this.keys.filter(({ kid }) => kid !== move.kid);
         else {
-          const change = move.kind === 'activate' ? { activatedAt: now } : { retiredAt: now };
+          const change = { activate: { activatedAt: now }, retire: { retiredAt: now }, archive: { archivedAt: now } }[
+            move.kind
+          ];
           this.keys = this.keys.map((key) => (key.kid === move.kid ? { ...key, ...change } : key));
         }
       }
@@ -48,6 +51,7 @@ class Simulation {
       createdAt,
       activatedAt: undefined,
       retiredAt: undefined,
+      archivedAt: undefined,
     };
   }
 
@@ -97,10 +101,13 @@ describe('when keys are due', () => {
           if (active.kid !== first) expect(activatedAt - active.createdAt.getTime()).toBeGreaterThanOrEqual(DAY);
           // Whatever the gaps, no run leaves a key signing that was due.
           expect(now - activatedAt).toBeLessThan(90 * DAY);
-          // What was taken away had not signed for a day.
+          // What is published no more had not signed for a day; what is gone had been known for a year then.
+          for (const key of simulation.in('archived'))
+            expect((key.archivedAt?.getTime() ?? now) - (key.retiredAt?.getTime() ?? now)).toBeGreaterThanOrEqual(DAY);
           const gone = before.filter(({ kid }) => !simulation.keys.some((key) => key.kid === kid));
-          for (const key of gone) expect(now - (key.retiredAt?.getTime() ?? now)).toBeGreaterThanOrEqual(DAY);
-          expect(simulation.keys.length).toBeLessThanOrEqual(3);
+          for (const key of gone) expect(now - (key.archivedAt?.getTime() ?? now)).toBeGreaterThanOrEqual(365 * DAY);
+          expect(simulation.in('retired').length).toBeLessThanOrEqual(1);
+          expect(simulation.keys.length).toBeLessThanOrEqual(8);
           before = simulation.keys;
         }
       }),
@@ -120,6 +127,21 @@ describe('when keys are due', () => {
     expect(simulation.in('retired')).toHaveLength(1);
     simulation.run(START + HOUR + DAY);
     expect(simulation.in('retired')).toHaveLength(0);
+    expect(simulation.in('archived').map(({ kid }) => kid)).toEqual([old.kid]);
+  });
+
+  it('an archived one goes after a year', () => {
+    const simulation = new Simulation();
+    simulation.run(START);
+    const old = simulation.active.kid;
+    simulation.run(START, true);
+    simulation.run(START + DAY);
+    const knows = (at: number) => {
+      simulation.run(at);
+      return simulation.keys.some(({ kid }) => kid === old);
+    };
+    expect(knows(START + 366 * DAY - 1)).toBe(true);
+    expect(knows(START + 366 * DAY)).toBe(false);
   });
 
   it('a key that is old waits for a next one that verifiers have had time to see', () => {
@@ -200,6 +222,59 @@ describe('rotation while tokens live', () => {
     } finally {
       await other.close();
     }
+  });
+
+  it('archived, it still proves an ID token was ours, for a year, and gives no access', async () => {
+    // Access without OpenID outlives the session, so that only the key can be what is wrong with it.
+    const plain = await redeem(world, await getCode(world, { scope: 'photos.read' }));
+    const tokens = { ...(await issued()), access: String(plain.json.access_token) };
+    const store = postgresSigningKeys(world.running.database.sql);
+    const kids = [kidOf(tokens.access), kidOf(tokens.id)];
+    /** A key as somebody holds it who took it while it signed. */
+    const taken = async (kid: string | undefined) => {
+      const key = (await store.list()).find((stored) => stored.kid === kid);
+      if (!key?.privateKey) throw new Error('it has no private part');
+      return restoreSigningKey(key.publicJwk, encryption.open(key.privateKey, `signing key ${key.kid}`));
+    };
+    const old = await taken(kidOf(tokens.access));
+    const forgedWith = (key: SigningKey) => {
+      const now = Math.floor(world.clock.now().getTime() / 1000);
+      return signJwt(key, 'at+jwt', { ...decodeJwt(tokens.access), iat: now, exp: now + 300 });
+    };
+    const hinted = async () => {
+      const browser = new TestBrowser(world);
+      const request = { client_id: world.web.id, redirect_uri: WEB_REDIRECT, scope: 'openid', prompt: 'none' };
+      const path = authorizePath({ ...request, id_token_hint: tokens.id, code_challenge: pkce().challenge });
+      return responseOf(await browser.visit(path)).get('error');
+    };
+    const states = async () =>
+      (await store.list()).filter(({ kid }) => kids.includes(kid)).map((key) => [stateOf(key), key.privateKey]);
+
+    expect((await introspect(world, await forgedWith(old))).active).toBe(true);
+    expect(await hinted()).toBe('login_required');
+
+    await rotate(true);
+    world.clock.advance(DAY / 1000);
+    await rotate(false);
+    expect(await states()).toEqual([
+      ['archived', undefined],
+      ['archived', undefined],
+    ]);
+    await expect.poll(() => kidsOf('ES256'), { timeout: 5000 }).not.toContain(kids[0]);
+    expect(await introspect(world, await forgedWith(old))).toEqual({ active: false });
+    // The one it has given way to is believed: it is the key that is refused.
+    const signing = (await store.list()).find((key) => key.alg === 'ES256' && stateOf(key) === 'active');
+    expect((await introspect(world, await forgedWith(await taken(signing?.kid)))).active).toBe(true);
+    expect(await hinted()).toBe('login_required');
+
+    world.clock.advance((363 * DAY) / 1000);
+    await rotate(false);
+    expect(await states()).toHaveLength(2);
+    expect(await hinted()).toBe('login_required');
+    world.clock.advance((2 * DAY) / 1000);
+    await rotate(false);
+    expect(await states()).toEqual([]);
+    expect(await hinted()).toBe('invalid_request');
   });
 
   it('by itself after three months: first published for a day at least, then signing', async () => {

@@ -1,9 +1,17 @@
 /** Attacker: names an address in client metadata and wants us to call it for them. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { once } from 'node:events';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { guardedFetch, isPublicAddress } from '../../src/outgoing/guarded-fetch.ts';
+import { guardedFetch, guardedPost, isPublicAddress, TooManyAtOnce } from '../../src/outgoing/guarded-fetch.ts';
 
 const options = { timeout: 1500, maxBytes: 1000, accept: 'image/*' };
 
@@ -41,6 +49,21 @@ describe('addresses', () => {
   );
 });
 
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+const serve = async (listener: RequestListener) => {
+  const server = createServer(listener);
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+};
+const local = { ...options, allowLoopback: true };
+
 describe('guardedFetch', () => {
   it.each([
     ['http://example.com/logo.png', /only https/],
@@ -55,20 +78,10 @@ describe('guardedFetch', () => {
     ['https://localhost/', /not a public/],
     ['file:///etc/passwd', /only https/],
     ['nonsense', /not a URL/],
-  ])('refuses %s before any connection', (uri, why) => expect(guardedFetch(uri, options)).rejects.toThrow(why));
-
-  let server: Server | undefined;
-  afterEach(() => {
-    server?.closeAllConnections();
-    server?.close();
-    server = undefined;
+  ])('refuses %s before any connection, and a form to it as well', async (uri, why) => {
+    await expect(guardedFetch(uri, options)).rejects.toThrow(why);
+    await expect(guardedPost(uri, 'a=b', options)).rejects.toThrow(why);
   });
-  const serve = async (listener: RequestListener) => {
-    server = createServer(listener);
-    await new Promise<void>((resolve) => server?.listen(0, '127.0.0.1', resolve));
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-  };
-  const local = { ...options, allowLoopback: true };
 
   it('refuses loopback unless it is allowed, and then does not connect at all', async () => {
     let calls = 0;
@@ -80,6 +93,11 @@ describe('guardedFetch', () => {
     expect(calls).toBe(0);
     expect((await guardedFetch(uri, local)).toString()).toBe('x');
     expect(calls).toBe(1);
+  });
+
+  it('goes by name to the addresses that were checked, and to the next one where nobody listens at the first', async () => {
+    const uri = await serve((_request, response) => response.end('x'));
+    expect((await guardedFetch(uri.replace('127.0.0.1', 'localhost'), local)).toString()).toBe('x');
   });
 
   it('follows no redirect', async () => {
@@ -108,5 +126,106 @@ describe('guardedFetch', () => {
       response.once('close', () => clearInterval(drip));
     });
     await expect(guardedFetch(uri, { ...local, timeout: 300 })).rejects.toThrow();
+  });
+});
+
+describe('guardedPost', () => {
+  /** Every request it got: method, headers, body. */
+  const receiver = async (status: number, headers: Record<string, string> = {}) => {
+    const got: [string | undefined, IncomingHttpHeaders, string][] = [];
+    const uri = await serve(async (request, response) => {
+      got.push([request.method, request.headers, await text(request)]);
+      response.writeHead(status, headers).end('{"error":"x"}');
+    });
+    return { uri, got };
+  };
+
+  it.each([200, 204, 400, 501])('tells the status %i, and nothing else of the answer', async (status) => {
+    const { uri, got } = await receiver(status);
+    expect(await guardedPost(uri, 'logout_token=é&a=b', local)).toBe(status);
+    const [[method, headers, body] = []] = got;
+    expect([method, body]).toEqual(['POST', 'logout_token=é&a=b']);
+    expect(headers).toMatchObject({
+      'content-type': 'application/x-www-form-urlencoded',
+      'content-length': String(Buffer.byteLength('logout_token=é&a=b')),
+      'user-agent': 'Gatehouse',
+    });
+    expect(headers).not.toHaveProperty('cookie');
+    expect(headers).not.toHaveProperty('authorization');
+  });
+
+  it.each([301, 302, 303, 307, 308])('does not take the form where a %i points', async (status) => {
+    const elsewhere = await receiver(200);
+    const { uri } = await receiver(status, { location: elsewhere.uri });
+    expect(await guardedPost(uri, 'a=b', local)).toBe(status);
+    expect(elsewhere.got).toEqual([]);
+  });
+
+  it('hangs up on a body that does not end', async () => {
+    let closed: Promise<unknown> | undefined;
+    const uri = await serve((_request, response) => {
+      response.writeHead(200);
+      const more = setInterval(() => response.write(Buffer.alloc(64 * 1024)), 10);
+      closed = once(response, 'close').then(() => clearInterval(more));
+    });
+    expect(await guardedPost(uri, 'a=b', { ...local, timeout: 60_000 })).toBe(200);
+    await closed;
+  });
+
+  it('does not wait for an answer that never comes', async () => {
+    const uri = await serve(() => undefined);
+    await expect(guardedPost(uri, 'a=b', { ...local, timeout: 200 })).rejects.toThrow(/no answer in time/);
+  });
+
+  it('says in words that nobody listens', async () => {
+    await expect(guardedPost('http://127.0.0.1:9/', 'a=b', local)).rejects.toThrow(/no connection/);
+  });
+});
+
+describe('many at once', () => {
+  /** A server that answers nobody until it is told to. */
+  const slow = async () => {
+    const waiting: ServerResponse[] = [];
+    const uri = await serve((request, response) => {
+      request.resume();
+      waiting.push(response);
+    });
+    return {
+      uri,
+      async answerAfter(count: number) {
+        while (waiting.length < count) await new Promise((resolve) => setTimeout(resolve, 5));
+        for (const response of waiting.splice(0)) response.end('x');
+      },
+    };
+  };
+  const patient = { ...local, timeout: 20_000 };
+
+  it('are refused beyond the places there are, and the places are free again afterwards', async () => {
+    const { uri, answerAfter } = await slow();
+    for (let round = 0; round < 2; round += 1) {
+      const posts = Array.from({ length: 8 }, () => guardedPost(uri, 'a=b', patient));
+      await expect(guardedPost(uri, 'a=b', patient)).rejects.toThrow(TooManyAtOnce);
+      await answerAfter(8);
+      expect(await Promise.all(posts)).toEqual(Array(8).fill(200));
+    }
+  });
+
+  it('to receivers that hang do not keep keys from being fetched', async () => {
+    const hanging = await slow();
+    const posts = Array.from({ length: 8 }, () => guardedPost(hanging.uri, 'a=b', patient));
+    const uri = await serve((_request, response) => response.end('x'));
+    expect((await guardedFetch(uri, patient)).toString()).toBe('x');
+    await hanging.answerAfter(8);
+    await Promise.all(posts);
+  });
+
+  it('from one host do not take all places', async () => {
+    const hanging = await slow();
+    const fetches = Array.from({ length: 4 }, () => guardedFetch(hanging.uri, patient));
+    await expect(guardedFetch(hanging.uri, patient)).rejects.toThrow(TooManyAtOnce);
+    const uri = await serve((_request, response) => response.end('x'));
+    expect((await guardedFetch(uri, patient)).toString()).toBe('x');
+    await hanging.answerAfter(4);
+    await Promise.all(fetches);
   });
 });

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  CLAIM_WORDS,
   CLAIMS_BY_SCOPE,
-  claimsFor,
+  claimsOfScope,
   displayName,
   nameKey,
   type User,
@@ -40,7 +41,7 @@ describe('claims by scope (OpenID Connect Core §5.4)', () => {
     ['photos.read offline_access', {}],
     ['constructor __proto__ toString', {}],
   ])('%s', (scope, claims) => {
-    expect(claimsFor(alice, scope.split(' '))).toEqual({ sub: alice.id, ...claims });
+    expect(claimsOfScope(alice, scope.split(' '))).toEqual(claims);
   });
 
   it('names every standard claim in one scope', () => {
@@ -49,10 +50,13 @@ describe('claims by scope (OpenID Connect Core §5.4)', () => {
     expect(new Set(named).size).toBe(named.length);
   });
 
+  it('has words for every standard claim', () => {
+    expect(Object.keys(CLAIM_WORDS).sort()).toEqual(Object.keys(userClaims.shape).sort());
+  });
+
   it('never sends null or an empty text (§5.3.2), but sends false and 0', () => {
     const stored = { ...alice, claims: { name: '', nickname: null, email_verified: false, updated_at: 0 } };
-    expect(claimsFor(stored as unknown as User, ['profile', 'email'])).toEqual({
-      sub: alice.id,
+    expect(claimsOfScope(stored as unknown as User, ['profile', 'email'])).toEqual({
       email_verified: false,
       updated_at: 0,
     });

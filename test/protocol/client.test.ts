@@ -28,10 +28,10 @@ describe('client metadata (RFC 7591 §2)', () => {
   });
 
   it('ignores what nobody here knows, and says so', () => {
-    const { metadata, ignored } = checkClientMetadata({ ...CODE, jwks_uri: 'https://app.example/jwks', x: 1 }, rules);
-    expect(ignored).toEqual(['jwks_uri', 'x']);
+    const { metadata, ignored } = checkClientMetadata({ ...CODE, software_statement: 'a.b.c', x: 1 }, rules);
+    expect(ignored).toEqual(['software_statement', 'x']);
     expect(metadata).not.toHaveProperty('x');
-    expect(metadata).not.toHaveProperty('jwks_uri');
+    expect(metadata).not.toHaveProperty('software_statement');
   });
 
   it('keeps what it knows as it was sent', () => {

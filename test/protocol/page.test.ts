@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { errorPage, FORM_POST_SCRIPT } from '../../src/protocol/page.ts';
+import { CHECK_SESSION_SCRIPT, errorPage, FORM_POST_SCRIPT, GO_ON_SCRIPT } from '../../src/protocol/page.ts';
 import { viewSamples } from '../support/view-samples.ts';
 import { renderView } from '../support/view-server.ts';
 
@@ -17,7 +17,7 @@ describe('the templates', () => {
       new RegExp(
         String.raw`^~ include\('\./(partials/)?[a-z-]+'(, \{ ${path}(: ${path})?(, ${path}: ${path})* \})?\)$`,
       ),
-      /^ layout\('\.\/layout', \{ title: ('[^']*'|it\.heading), frame: '(narrow|wide)' \}\)$/,
+      /^ layout\('\.\/layout', \{ title: ('[^']*'|it\.heading), frame: '(narrow|wide)'(, refresh: it\.refresh)? \}\)$/,
       new RegExp(String.raw`^ if \(${path}\) \{$`),
       new RegExp(String.raw`^ ${path}\.forEach\(\([a-z]+\) => \{$`, 'i'),
       /^ \} else \{$/,
@@ -31,17 +31,22 @@ describe('the templates', () => {
 
   test.each(sources)('$name holds no style and no script of its own', ({ source }) => {
     expect(source).not.toMatch(/<style|\sstyle=|\son[a-z]+=|javascript:/i);
-    expect(source.match(/<script>.*/g) ?? []).toEqual(
-      source.includes('it.script') ? ['<script><%= it.script %></script>'] : [],
+    // Nothing but data may stand in the tag: what is printed there is not under the hash.
+    expect(source.match(/<script.*/g) ?? []).toEqual(
+      source.includes('it.script')
+        ? [expect.stringMatching(/^<script( data-[a-z]+="<%= [\w.]+ %>")?><%= it\.script %><\/script>$/)]
+        : [],
     );
   });
 
   test('every page has samples, and every sample prints all it names', () => {
     const pages = templates.filter((name) => !name.startsWith('partials') && name !== 'layout.eta');
-    const sampled = new Set(['form-post', ...viewSamples.map(({ page }) => page.view)]);
+    // Pages that act by themselves have tests of their own.
+    const acting = ['form-post', 'frontchannel-logout', 'check-session'];
+    const sampled = new Set([...acting, ...viewSamples.map(({ page }) => page.view)]);
     expect(pages.map((name) => name.replace('.eta', '')).sort()).toEqual([...sampled].sort());
     for (const { page, brand = { name: 'Gatehouse' } } of viewSamples) {
-      const shell = { brand, stylesheetUrl: '/s', themeUrl: '/t', faviconUrl: '/f', requestId: 'r' };
+      const shell = { brand, stylesheetUrl: '/s', themeUrl: '/t', faviconUrl: '/f', requestId: 'r', stateCookie: 'c' };
       expect(renderView(page, shell)).not.toMatch(/undefined|null|NaN|\[object/);
     }
   });
@@ -61,6 +66,13 @@ describe('an error page', () => {
   });
 });
 
-test('escaping leaves the script of form-post as it is, so its hash is that of what is sent', () => {
-  expect(FORM_POST_SCRIPT).not.toMatch(/[&<>"']/);
+test.each(Object.entries({ FORM_POST_SCRIPT, GO_ON_SCRIPT, CHECK_SESSION_SCRIPT }))(
+  'escaping leaves %s as it is, so its hash is that of what is sent',
+  (_name, script) => {
+    expect(script).not.toMatch(/[&<>"']/);
+  },
+);
+
+test.each(Object.entries({ FORM_POST_SCRIPT, GO_ON_SCRIPT }))('%s is for the oldest of engines', (_name, script) => {
+  expect(script).not.toMatch(/=>|\b(class|const|let|async|await|import|export)\b|[?][.]|`/);
 });

@@ -17,6 +17,7 @@ describe('the code challenge of a request (OAuth 2.1 §4.1.1)', () => {
           ['code_challenge', CHALLENGE],
           ['code_challenge_method', 'S256'],
         ]),
+        true,
       ),
     ).toBe(CHALLENGE);
   });
@@ -31,10 +32,17 @@ describe('the code challenge of a request (OAuth 2.1 §4.1.1)', () => {
     ['padded', { code_challenge: `${CHALLENGE.slice(1)}=`, code_challenge_method: 'S256' }],
     ['base64 of the other alphabet', { code_challenge: CHALLENGE.replace('-', '+'), code_challenge_method: 'S256' }],
     ['followed by a line feed', { code_challenge: `${CHALLENGE}\n`, code_challenge_method: 'S256' }],
-  ])('is refused when it is %s', (_what, parameters) => {
-    expect(() => codeChallenge(new Parameters(Object.entries(parameters)))).toThrow(
-      expect.objectContaining({ code: 'invalid_request' }),
-    );
+  ])('is refused when it is %s, demanded or not', (_what, parameters) => {
+    for (const required of [true, false])
+      expect(() => codeChallenge(new Parameters(Object.entries(parameters)), required)).toThrow(
+        expect.objectContaining({ code: 'invalid_request' }),
+      );
+  });
+
+  it('may be left out by a client that is registered so, and by no other', () => {
+    const nothing = new Parameters([]);
+    expect(codeChallenge(nothing, false)).toBeUndefined();
+    expect(() => codeChallenge(nothing, true)).toThrow(expect.objectContaining({ code: 'invalid_request' }));
   });
 });
 
@@ -59,6 +67,12 @@ describe('the code verifier (RFC 7636 §4.1, §4.6)', () => {
     `${'a'.repeat(42)}+`,
   ])('%j opens nothing, not even its own digest', (verifier) => {
     expect(verifierMatches(verifier, s256(verifier ?? ''))).toBe(false);
+  });
+
+  it('goes with a challenge: sent for a code without one, that one was taken away (RFC 9700 §4.8.2)', () => {
+    expect(verifierMatches(undefined, undefined)).toBe(true);
+    expect(verifierMatches(VERIFIER, undefined)).toBe(false);
+    expect(verifierMatches('', undefined)).toBe(false);
   });
 
   it('is not the challenge itself (plain)', () => {

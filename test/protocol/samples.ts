@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { features } from '../../src/features.ts';
 import type { Sql } from '../../src/postgres/database.ts';
 import type { Authorization } from '../../src/protocol/authorization.ts';
+import { NO_CLAIMS } from '../../src/protocol/claims-request.ts';
 import { type Client, type RegistrationRules, toClient } from '../../src/protocol/client.ts';
 import { assemble, registrationRules } from '../../src/protocol/feature.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
@@ -46,6 +47,8 @@ export function authorizationOf(changes: Partial<Authorization> = {}): Authoriza
     client: clientOf(),
     user: undefined,
     authentication: undefined,
+    signInId: undefined,
+    claims: NO_CLAIMS,
     scope: [],
     resources: [],
     nonce: undefined,
@@ -63,6 +66,8 @@ export function rulesOfEverything(): RegistrationRules {
     passwords: new Passwords(),
     cookieKeys: [],
     encryption: new KeyEncryption([randomBytes(32)], randomBytes),
+    sessionManagement: true,
+    allowLoopbackFetch: false,
   };
   return registrationRules(
     assemble(

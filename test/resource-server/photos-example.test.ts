@@ -2,6 +2,7 @@
 
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
+import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runBatch } from '../../examples/photos/batch.ts';
 import { html } from '../../examples/photos/html.ts';
@@ -194,7 +195,11 @@ describe('the web app', () => {
     expect((await alice.go('/photos')).status).toBe(200);
 
     const answer = await alice.go('/logout', { csrf });
-    expect([answer.status, answer.location]).toEqual([303, `${gatehouse.issuer.issuer}/logout`]);
+    expect(answer.status).toBe(303);
+    const url = new URL(answer.location ?? '');
+    expect(url.origin + url.pathname).toBe(`${gatehouse.issuer.issuer}/logout`);
+    expect([...url.searchParams.keys()].sort()).toEqual(['client_id', 'id_token_hint', 'post_logout_redirect_uri']);
+    expect(decodeJwt(url.searchParams.get('id_token_hint') ?? '').aud).toBe(url.searchParams.get('client_id'));
     expect(gatehouse.revoked).toEqual([refreshToken]);
     alice.cookie = cookie;
     expect((await alice.go('/photos')).location, 'the old cookie').toBe('/');

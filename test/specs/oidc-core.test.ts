@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import { createRemoteJWKSet, decodeJwt, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setUserDisabled } from '../../src/postgres/people.pg.ts';
-import { authorizePath, pkce, responseOf } from '../support/browser.ts';
-import { getCode, redeem, refresh, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
+import { authorizePath, pkce, post, responseOf, signIn, TestBrowser } from '../support/browser.ts';
+import { getCode, redeem, refresh, SPA_REDIRECT, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
 
 describe('OpenID Connect Core', () => {
   let world: World;
@@ -35,6 +35,7 @@ describe('OpenID Connect Core', () => {
       acr: 'urn:gatehouse:acr:password',
       amr: ['pwd'],
       nonce: 'n-0S6_WzA2Mj',
+      sid: expect.stringMatching(/^[\w-]{43}$/),
       at_hash: createHash('sha256').update(access_token).digest().subarray(0, 16).toString('base64url'),
     });
   });
@@ -79,7 +80,8 @@ describe('OpenID Connect Core', () => {
     world.clock.advance(90);
     const second = (await refresh(world, first.refresh_token ?? '')).json;
     const [before, after] = [decodeJwt(first.id_token ?? ''), decodeJwt(String(second.id_token))];
-    for (const claim of ['iss', 'sub', 'aud', 'auth_time', 'acr', 'amr']) expect(after[claim]).toEqual(before[claim]);
+    for (const claim of ['iss', 'sub', 'aud', 'auth_time', 'acr', 'amr', 'sid'])
+      expect(after[claim]).toEqual(before[claim]);
     expect(Number(after.iat)).toBeGreaterThanOrEqual(Number(before.iat) + 90);
     expect(after).not.toHaveProperty('nonce');
     expect(after.at_hash).not.toBe(before.at_hash);
@@ -87,12 +89,77 @@ describe('OpenID Connect Core', () => {
 
   it('§3.1.2.2: a disabled person gets no tokens for a code that was issued before', async () => {
     const carol = await world.user({ username: 'carol', password: 'mushroom' });
-    const { browser } = await getCode(world);
-    const login = await browser.visit('/login');
-    const csrf = /name="csrf" value="([^"]+)"/.exec(login.body)?.[1] ?? '';
-    await browser.send('POST', '/login', { csrf, username: 'carol', password: 'mushroom' });
+    const browser = new TestBrowser(world);
+    await signIn(browser, await browser.visit('/login'), 'carol', 'mushroom');
     const flow = await getCode(world, { browser });
     await setUserDisabled(world.running.database.sql, carol, true, world.clock.now());
     expect((await redeem(world, flow)).json.error).toBe('invalid_grant');
+  });
+
+  const userinfoOf = async (accessToken: string | undefined) => {
+    const response = await fetch(`${world.issuer}/userinfo`, { headers: { authorization: `Bearer ${accessToken}` } });
+    return (await response.json()) as Record<string, unknown>;
+  };
+
+  it('§5.1: claims have their types; what is not known of a person is left out, never null or empty', async () => {
+    const { access_token } = await tokens({}, 'openid profile email address phone');
+    const claims = await userinfoOf(access_token);
+    expect(claims).toEqual({
+      sub: world.alice,
+      name: 'Alice Liddell',
+      birthdate: '1992-05-04',
+      email: 'alice@people.example',
+      email_verified: true,
+    });
+  });
+
+  it('§5.3.2: sub is always there, and the one of the ID token', async () => {
+    const { access_token, id_token = '' } = await tokens({}, 'openid');
+    expect(await userinfoOf(access_token)).toEqual({ sub: decodeJwt(id_token).sub });
+  });
+
+  it('§5.4: with a code, claims that scopes ask for are at userinfo and not in the ID token', async () => {
+    const { access_token, id_token = '' } = await tokens({}, 'openid profile email');
+    expect(await userinfoOf(access_token)).toMatchObject({ name: 'Alice Liddell', email: 'alice@people.example' });
+    for (const name of ['name', 'birthdate', 'email', 'email_verified'])
+      expect(decodeJwt(id_token)).not.toHaveProperty(name);
+  });
+
+  it('§5.5: claims are told where they were asked for by name', async () => {
+    const claims = JSON.stringify({ userinfo: { birthdate: null }, id_token: { email: { essential: true } } });
+    const { access_token, id_token = '' } = await tokens({ claims }, 'openid');
+    expect(await userinfoOf(access_token)).toEqual({ sub: world.alice, birthdate: '1992-05-04' });
+    expect(decodeJwt(id_token)).toMatchObject({ email: 'alice@people.example' });
+    expect(decodeJwt(id_token)).not.toHaveProperty('birthdate');
+  });
+
+  it('§5.5.1: an essential claim that is not known is no error, and a value that is not the person’s is not told', async () => {
+    const claims = JSON.stringify({ userinfo: { picture: { essential: true }, name: { value: 'Somebody Else' } } });
+    const { access_token } = await tokens({ claims }, 'openid');
+    expect(await userinfoOf(access_token)).toEqual({ sub: world.alice });
+  });
+
+  it('§8: a subject is never a client’s id: a token that stands for no person has the client’s', async () => {
+    const { access_token = '' } = await tokens({}, 'openid photos.read');
+    const fields = { grant_type: 'client_credentials', scope: 'photos.read' };
+    const { json } = await post(`${world.issuer}/token`, fields, { basic: world.batch });
+    expect(decodeJwt(String(json.access_token))).toMatchObject({ sub: world.batch.id, client_id: world.batch.id });
+    expect(decodeJwt(access_token)).toMatchObject({ sub: world.alice, client_id: world.web.id });
+  });
+
+  it('§3.1.2.1: an ID token for one client is no hint for another', async () => {
+    const { id_token = '' } = await tokens();
+    const { browser } = await getCode(world, { client: 'spa' });
+    const page = await browser.visit(
+      authorizePath({
+        client_id: world.spa.id,
+        redirect_uri: SPA_REDIRECT,
+        scope: 'openid photos.read',
+        prompt: 'none',
+        code_challenge: pkce().challenge,
+        id_token_hint: id_token,
+      }),
+    );
+    expect(responseOf(page).get('error')).toBe('invalid_request');
   });
 });

@@ -6,7 +6,11 @@ import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { sha256 } from '../../src/protocol/secrets.ts';
 import { aUser, countOf, openStore, race, type Store } from './store.ts';
 
-const keysOf = (source: string, account: string) => ({ source: sha256(source), account: sha256(account) });
+const keysOf = (source: string, account: string, person = `person ${account}`) => ({
+  source: sha256(source),
+  account: sha256(account),
+  person: sha256(person),
+});
 
 describe('sign-in attempts', () => {
   let store: Store;
@@ -20,9 +24,9 @@ describe('sign-in attempts', () => {
   it('are counted by source and by account, each on its own', async () => {
     const begin = async (source: string, account: string) =>
       (await attempts.begin('nobody', keysOf(source, account), store.now)).failures;
-    expect(await begin('s1', 'a1')).toEqual({ source: 1, account: 1 });
-    expect(await begin('s1', 'a2')).toEqual({ source: 2, account: 1 });
-    expect(await begin('s2', 'a1')).toEqual({ source: 1, account: 2 });
+    expect(await begin('s1', 'a1')).toEqual({ source: 1, account: 1, person: 1 });
+    expect(await begin('s1', 'a2')).toEqual({ source: 2, account: 1, person: 1 });
+    expect(await begin('s2', 'a1')).toEqual({ source: 1, account: 2, person: 2 });
   });
 
   it('are counted to the last one when they come at once, from two nodes, with keys that cross', async () => {
@@ -36,6 +40,7 @@ describe('sign-in attempts', () => {
     expect((await attempts.begin('nobody', keysOf('cross 1', 'cross 2'), store.now)).failures).toEqual({
       source: 201,
       account: 201,
+      person: 101,
     });
   });
 
@@ -56,21 +61,34 @@ describe('sign-in attempts', () => {
     const begin = (now: Date) => attempts.begin('nobody', keysOf('window s', 'window a'), now);
     await begin(store.now);
     expect(await begin(store.at(ATTEMPT_WINDOW - 1))).toMatchObject({
-      failures: { source: 2, account: 2 },
+      failures: { source: 2, account: 2, person: 2 },
       since: { source: store.now, account: store.now },
     });
     expect(await begin(store.at(ATTEMPT_WINDOW))).toMatchObject({
-      failures: { source: 1, account: 1 },
+      failures: { source: 1, account: 1, person: 1 },
       since: { source: store.at(ATTEMPT_WINDOW), account: store.at(ATTEMPT_WINDOW) },
     });
   });
 
-  it('are taken back by a success: the account’s all, the source’s one', async () => {
-    const userId = await aUser(store);
+  it('add up by person, whichever name leads there, for each kind of browser; names of nobody stay apart', async () => {
+    await aUser(store, 'twice', { email: 'Twice@People.example' });
+    const begin = async (name: string, person = 'strangers') =>
+      (await attempts.begin(name, keysOf('names s', `names ${name}`, person), store.now)).failures;
+    expect(await begin('twice')).toMatchObject({ account: 1, person: 1 });
+    expect(await begin('twice@people.example')).toMatchObject({ account: 1, person: 2 });
+    expect(await begin('twice')).toMatchObject({ account: 2, person: 3 });
+    expect(await begin('twice', 'a device')).toMatchObject({ account: 3, person: 1 });
+    expect(await begin('none')).toMatchObject({ account: 1, person: 1 });
+    expect(await begin('none@people.example')).toMatchObject({ account: 1, person: 1 });
+    expect(await begin('none')).toMatchObject({ account: 2, person: 2 });
+  });
+
+  it('are taken back by a success: the account’s and the person’s all, the source’s one', async () => {
+    const userId = await aUser(store, 'back');
     const keys = keysOf('back s', 'back a');
-    for (let failures = 0; failures < 3; failures += 1) await attempts.begin('nobody', keys, store.now);
+    for (let failures = 0; failures < 3; failures += 1) await attempts.begin('back', keys, store.now);
     await attempts.succeeded(keys, { userId, epoch: 0, rehash: undefined });
-    expect((await attempts.begin('nobody', keys, store.now)).failures).toEqual({ source: 3, account: 1 });
+    expect((await attempts.begin('back', keys, store.now)).failures).toEqual({ source: 3, account: 1, person: 1 });
   });
 
   it('never count below nothing', async () => {
@@ -79,7 +97,7 @@ describe('sign-in attempts', () => {
     await attempts.begin('nobody', keys, store.now);
     for (let successes = 0; successes < 3; successes += 1)
       await attempts.succeeded(keys, { userId, epoch: 0, rehash: undefined });
-    expect((await attempts.begin('nobody', keys, store.now)).failures).toEqual({ source: 1, account: 1 });
+    expect((await attempts.begin('nobody', keys, store.now)).failures).toMatchObject({ source: 1, account: 1 });
   });
 
   it('find the person by user name and by e-mail address, unless disabled', async () => {
@@ -113,6 +131,6 @@ describe('sign-in attempts', () => {
     await attempts.begin('nobody', keysOf('old', 'old account'), store.at(-ATTEMPT_WINDOW));
     await attempts.begin('nobody', keysOf('new', 'new account'), store.now);
     await attempts.forget(store.at(-1));
-    expect(await countOf(store, 'sign_in_attempts')).toBe(2);
+    expect(await countOf(store, 'sign_in_attempts')).toBe(3);
   });
 });

@@ -6,6 +6,7 @@ import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
+import { NO_CLAIMS, parseClaimsRequest } from '../../src/protocol/claims-request.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import {
@@ -60,6 +61,8 @@ describe('authorization codes', () => {
         grantId,
         user: { id: userId, username: signIn.user.username, claims: {} },
         authentication: signIn.authentication,
+        signInId: signIn.id,
+        claims: NO_CLAIMS,
         scope: ['photos.read'],
         resources: [],
         nonce: 'nonce',
@@ -72,6 +75,18 @@ describe('authorization codes', () => {
       redeemed: false,
       stands: true,
     });
+  });
+
+  it('keep the claims that were asked for by name, and that there was no challenge', async () => {
+    const { signIn } = await issued();
+    const claims = parseClaimsRequest(
+      JSON.stringify({
+        id_token: { acr: { essential: true, values: ['a', 'b'] } },
+        userinfo: { email: { values: ['a@people.example', 'b@people.example'] } },
+      }),
+    );
+    const { code } = await aCode(store, clientId, signIn, { claims, codeChallenge: null });
+    expect(await codes.find(code, store.now)).toMatchObject({ authorization: { claims }, codeChallenge: undefined });
   });
 
   it('of twenty redemptions at once exactly one wins, and only its tokens are stored', async () => {
@@ -137,12 +152,17 @@ describe('authorization codes', () => {
 
   it('are not made without a consent that stands and covers them, but for a first-party client', async () => {
     const { userId, signIn } = await issued();
-    const ask = async (scope = ['photos.read']) =>
-      (await aCode(store, clientId, signIn, { firstParty: false, scope })).outcome;
+    const ask = async (scope = ['photos.read'], claims = NO_CLAIMS) =>
+      (await aCode(store, clientId, signIn, { firstParty: false, scope, claims })).outcome;
     expect(await ask()).toBe('gone');
     await consented(store, userId, clientId, ['photos.read']);
     expect(await ask()).toBe('issued');
     expect(await ask(['photos.read', 'photos.write'])).toBe('gone');
+    const name = parseClaimsRequest('{"userinfo":{"name":null}}');
+    expect(await ask(['photos.read'], name)).toBe('gone');
+    await consented(store, userId, clientId, ['photos.read'], { claims: ['name'] });
+    expect(await ask(['photos.read'], name)).toBe('issued');
+    expect(await ask(['photos.read'], parseClaimsRequest('{"id_token":{"name":null,"email":null}}'))).toBe('gone');
     await postgresAccess(store.sql).remove(userId, clientId, store.now);
     expect(await ask()).toBe('gone');
     expect((await aCode(store, clientId, signIn)).outcome).toBe('issued');

@@ -10,17 +10,19 @@ describe('consents', () => {
   });
   afterAll(() => store.close());
 
-  const allow = (userId: string, clientId: string, scope: string[], now = store.now) =>
-    consented(store, userId, clientId, scope, now);
+  const allow = (userId: string, clientId: string, scope: string[], now = store.now, claims: string[] = []) =>
+    consented(store, userId, clientId, scope, { now, claims });
   const access = () => postgresAccess(store.sql);
   const epochOf = async (userId: string) =>
     (await store.rows(sql<{ epoch: number }>`SELECT epoch FROM consents WHERE user_id = ${userId}`))[0]?.epoch;
 
-  it('add up, each scope once', async () => {
+  it('add up, each scope and claim once', async () => {
     const [userId, clientId] = [await aUser(store), await aClient(store)];
-    await allow(userId, clientId, ['b', 'a']);
-    await allow(userId, clientId, ['c', 'b'], store.at(1000));
-    expect(await access().list(userId)).toEqual([{ clientId, scope: ['a', 'b', 'c'], grantedAt: store.at(1000) }]);
+    await allow(userId, clientId, ['b', 'a'], store.now, ['name']);
+    await allow(userId, clientId, ['c', 'b'], store.at(1000), ['birthdate', 'name']);
+    expect(await access().list(userId)).toEqual([
+      { clientId, scope: ['a', 'b', 'c'], claims: ['birthdate', 'name'], grantedAt: store.at(1000) },
+    ]);
   });
 
   it('given at once from several tabs are all kept', async () => {
@@ -34,12 +36,12 @@ describe('consents', () => {
 
   it('are taken back once, and what is given afterwards does not bring the old ones back', async () => {
     const [userId, clientId] = [await aUser(store), await aClient(store)];
-    await allow(userId, clientId, ['a', 'b']);
+    await allow(userId, clientId, ['a', 'b'], store.now, ['name']);
     expect(await race(20, () => access().remove(userId, clientId, store.now))).toEqual({ removed: 1, unknown: 19 });
     expect(await epochOf(userId)).toBe(1);
     expect(await access().list(userId)).toEqual([]);
     await allow(userId, clientId, ['c']);
-    expect((await access().list(userId))[0]?.scope).toEqual(['c']);
+    expect((await access().list(userId))[0]).toMatchObject({ scope: ['c'], claims: [] });
     expect(await epochOf(userId)).toBe(1);
   });
 

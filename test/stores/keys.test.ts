@@ -1,12 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { buildKeyring, rotateKeys, type StoredKey, stateOf } from '../../src/features/key-rotation/index.ts';
+import {
+  buildKeyring,
+  replaceKeys,
+  rotateKeys,
+  type StoredKey,
+  stateOf,
+} from '../../src/features/key-rotation/index.ts';
 import { postgresSigningKeys, reencryptKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import { sharedKey } from '../../src/postgres/shared-keys.pg.ts';
 import type { SigningAlg } from '../../src/protocol/jose.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
-import { openStore, race, type Store } from './store.ts';
+import { DAY, openStore, race, type Store } from './store.ts';
 
 const ALGS: SigningAlg[] = ['ES256', 'EdDSA'];
 const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
@@ -45,6 +51,61 @@ describe('signing keys', () => {
     const after = await keys.list();
     expect(after.filter((key) => key.alg === 'ES256' && stateOf(key) === 'retired')).toHaveLength(4);
     expect(states(after.filter((key) => stateOf(key) !== 'retired'))).toEqual(FRESH);
+  });
+
+  it('that are archived keep their public part only, and are published no more', async () => {
+    const keys = postgresSigningKeys(store.sql);
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    await rotateKeys(keys, ALGS, encryption, store.now, true);
+    const retired = (await keys.list()).filter((key) => stateOf(key) === 'retired');
+    expect(retired).toHaveLength(2);
+    await rotateKeys(keys, ALGS, encryption, store.at(DAY));
+    const stored = await keys.list();
+    expect(states(stored)).toEqual([...FRESH, 'ES256 archived', 'EdDSA archived'].sort());
+    const archived = stored.filter((key) => stateOf(key) === 'archived');
+    for (const [index, key] of archived.entries()) {
+      expect(key).toEqual({ ...retired[index], privateKey: undefined, archivedAt: store.at(DAY) });
+    }
+    const [row] = await store.rows(sql<{ text: string }>`SELECT string_agg(k::text, '') AS text FROM signing_keys k`);
+    for (const { privateKey } of retired) {
+      expect(privateKey?.ciphertext.length).toBeGreaterThan(40);
+      expect(row?.text).not.toContain(privateKey?.ciphertext.toString('hex'));
+    }
+    const ring = buildKeyring(stored, encryption);
+    for (const { kid } of archived) {
+      expect([ring.remembered.has(kid), ring.verifying.has(kid)]).toEqual([true, false]);
+      expect(ring.published.map((key) => key.kid)).not.toContain(kid);
+    }
+    // There is nothing to move to another key-encryption key, and nothing it could stop.
+    expect(await reencryptKeys(store.sql, new KeyEncryption([newKey, oldKey], randomBytes))).toBeGreaterThanOrEqual(4);
+    expect(buildKeyring(await keys.list(), new KeyEncryption([newKey], randomBytes)).remembered.size).toBe(6);
+  });
+
+  it('never lose their private part while they may still sign', async () => {
+    const keys = postgresSigningKeys(store.sql);
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    const before = await keys.list();
+    await keys.alone(async (locked) => {
+      for (const { kid } of before) await locked.archive(kid, store.now);
+      return true;
+    });
+    expect(await keys.list()).toEqual(before);
+    await expect(
+      store.rows(sql`UPDATE signing_keys SET private_key = NULL, key_encryption_key = NULL`),
+    ).rejects.toThrow('signing_keys_archived');
+  });
+
+  it('are all dropped, archived ones too, when somebody else may hold them', async () => {
+    const keys = postgresSigningKeys(store.sql);
+    await rotateKeys(keys, ALGS, encryption, store.now);
+    await rotateKeys(keys, ALGS, encryption, store.now, true);
+    await rotateKeys(keys, ALGS, encryption, store.at(DAY));
+    const before = (await keys.list()).map(({ kid }) => kid);
+    expect(before).toHaveLength(6);
+    await replaceKeys(keys, ALGS, encryption, store.at(DAY));
+    const after = await keys.list();
+    expect(states(after)).toEqual(FRESH);
+    expect(after.filter(({ kid }) => before.includes(kid))).toEqual([]);
   });
 
   it('change nothing when a change fails halfway, and raise the version only when something changed', async () => {

@@ -5,6 +5,7 @@ import { deleteClient, setClientDisabled } from '../../src/postgres/clients.pg.t
 import { listGrants, postgresLedger, revokeGrant } from '../../src/postgres/ledger.pg.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { endSession, postgresSessions } from '../../src/postgres/sessions.pg.ts';
+import { NO_CLAIMS, parseClaimsRequest } from '../../src/protocol/claims-request.ts';
 import { mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import {
   aClient,
@@ -62,6 +63,7 @@ describe('the ledger', () => {
       issuedAt: store.now,
       expiresAt: store.at(300_000),
       user: tokens.signIn.user,
+      claims: NO_CLAIMS,
       authentication: tokens.signIn.authentication,
     });
     expect(await ledger.findRefreshToken(tokens.refreshToken, store.now)).toMatchObject({
@@ -70,7 +72,17 @@ describe('the ledger', () => {
       expiresAt: store.at(14 * DAY),
       user: tokens.signIn.user,
     });
-    expect(await ledger.confirm(signedOf(tokens), store.now)).toEqual({ user: tokens.signIn.user });
+    expect(await ledger.confirm(signedOf(tokens), store.now)).toEqual({ user: tokens.signIn.user, claims: NO_CLAIMS });
+  });
+
+  it('tells of the claims that were asked for by name', async () => {
+    const claims = parseClaimsRequest(
+      '{"userinfo":{"name":{"essential":true,"value":"A"}},"id_token":{"sub":{"values":[]}}}',
+    );
+    const tokens = await someTokens(store, { claims });
+    expect(await ledger.findAccessToken(tokens.accessToken, store.now)).toMatchObject({ claims });
+    expect(await ledger.findRefreshToken(tokens.refreshToken, store.now)).toMatchObject({ claims });
+    expect(await ledger.confirm(signedOf(tokens), store.now)).toMatchObject({ claims });
   });
 
   it.each<[string, (tokens: Tokens) => Promise<unknown>]>([
@@ -183,7 +195,7 @@ describe('the ledger', () => {
       authentication: undefined,
       grantId: undefined,
     });
-    expect(await ledger.confirm(signed, store.now)).toEqual({ user: undefined });
+    expect(await ledger.confirm(signed, store.now)).toEqual({ user: undefined, claims: NO_CLAIMS });
     await setClientDisabled(store.sql, clientId, true, store.now);
     expect(await ledger.findAccessToken(token, store.now)).toBeUndefined();
     expect(await ledger.confirm(signed, store.now)).toBeUndefined();

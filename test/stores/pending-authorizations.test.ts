@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { mintId, sha256 } from '../../src/protocol/secrets.ts';
-import { aClient, aUser, DAY, openStore, race, type Store } from './store.ts';
+import { aClient, aSignIn, aUser, DAY, openStore, race, type Store } from './store.ts';
 
 const MINE = sha256('my browser');
 const THEIRS = sha256('another browser');
@@ -38,7 +39,7 @@ describe('pending authorizations', () => {
     expect(found).toMatchObject({
       id,
       bound: true,
-      signedIn: undefined,
+      signIn: undefined,
       consented: undefined,
       denied: false,
       closed: false,
@@ -81,16 +82,68 @@ describe('pending authorizations', () => {
     const id = await open(MINE);
     await pendings.close(id, store.now);
     await pendings.deny(id, store.now);
-    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['a'], pendingId: id }, store.now);
-    expect(await pendings.find(id, MINE, store.now)).toMatchObject({ denied: false, consented: undefined });
+    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['a'], claims: [], pendingId: id }, store.now);
+    await pendings.choose(id, mintId(store.now, randomBytes), store.now);
+    expect(await pendings.find(id, MINE, store.now)).toMatchObject({
+      signIn: undefined,
+      denied: false,
+      consented: undefined,
+    });
+    expect(await postgresAccess(store.sql).list(userId)).toEqual([]);
   });
 
   it('record yes, by whom and to what, and no', async () => {
     const [userId, clientId] = [await aUser(store), await aClient(store)];
     const id = await open(MINE);
-    await postgresConsents(store.sql).allow({ userId, clientId, scope: ['b', 'a'], pendingId: id }, store.now);
-    expect((await pendings.find(id, MINE, store.now))?.consented).toEqual({ userId, scope: ['b', 'a'] });
+    const answer = { userId, clientId, scope: ['b', 'a'], claims: ['name'], pendingId: id };
+    await postgresConsents(store.sql).allow(answer, store.now);
+    expect((await pendings.find(id, MINE, store.now))?.consented).toEqual({
+      userId,
+      scope: ['b', 'a'],
+      claims: ['name'],
+    });
     await pendings.deny(id, store.now);
     expect(await pendings.find(id, MINE, store.now)).toMatchObject({ denied: true, closed: false });
+  });
+
+  it('take no yes after a no: it is remembered nowhere', async () => {
+    const [userId, clientId] = [await aUser(store), await aClient(store)];
+    const id = await open(MINE);
+    await pendings.deny(id, store.now);
+    const answer = { userId, clientId, scope: ['a'], claims: ['name'], pendingId: id };
+    await postgresConsents(store.sql).allow(answer, store.now);
+    expect(await pendings.find(id, MINE, store.now)).toMatchObject({ denied: true, consented: undefined });
+    expect(await postgresAccess(store.sql).list(userId)).toEqual([]);
+  });
+
+  it('record who was chosen; another choice takes its place', async () => {
+    const id = await open(MINE);
+    const [alice, bob] = [mintId(store.now, randomBytes), mintId(store.now, randomBytes)];
+    for (const signInId of [alice, bob]) {
+      await pendings.choose(id, signInId, store.now);
+      expect((await pendings.find(id, MINE, store.now))?.signIn).toEqual({ id: signInId, fresh: false });
+    }
+  });
+
+  it('keep who signed in for them fresh when chosen, and nobody else', async () => {
+    const [alice, bob] = [await aUser(store), await aUser(store)];
+    const id = await open(MINE);
+    const { signIn: before } = await aSignIn(store, bob);
+    const { signIn } = await aSignIn(store, alice, { pendingId: id });
+    const recorded = async () => (await pendings.find(id, MINE, store.now))?.signIn;
+    expect(await recorded()).toEqual({ id: signIn.id, fresh: true });
+    await pendings.choose(id, signIn.id, store.now);
+    expect(await recorded()).toEqual({ id: signIn.id, fresh: true });
+    await pendings.choose(id, before.id, store.now);
+    expect(await recorded()).toEqual({ id: before.id, fresh: false });
+    // Not even back again: the freshness was given up.
+    await pendings.choose(id, signIn.id, store.now);
+    expect(await recorded()).toEqual({ id: signIn.id, fresh: false });
+  });
+
+  it('take no choice after their time', async () => {
+    const id = await open(MINE);
+    await pendings.choose(id, mintId(store.now, randomBytes), store.at(900_000));
+    expect((await pendings.find(id, MINE, store.now))?.signIn).toBeUndefined();
   });
 });

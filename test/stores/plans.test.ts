@@ -7,6 +7,7 @@ import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
+import { postgresDeliveries } from '../../src/features/backchannel-logout/deliveries.pg.ts';
 import { postgresRefreshTokens } from '../../src/features/refresh-token/refresh-tokens.pg.ts';
 import type { Sql } from '../../src/postgres/database.ts';
 import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
@@ -65,6 +66,8 @@ describe('plans of the hot statements', () => {
           SELECT id, hash, id, 'c' || n, '{}', '{}', at, at ${rows}`,
       sql`INSERT INTO pending_authorizations (id, client_id, parameters, expires_at) SELECT id, 'c' || n, '[]', at ${rows}`,
       sql`INSERT INTO revocation_marks (id, revoked_at) SELECT id, at ${rows}`,
+      sql`INSERT INTO logout_deliveries (grant_id, client_id, user_id, sign_in_id, queued_at, next_attempt_at)
+          SELECT id, 'c' || n, id, id, at, at ${rows}`,
     ]) {
       await store.rows(statement);
     }
@@ -189,6 +192,24 @@ describe('plans of the hot statements', () => {
         ).toHaveLength(1);
         expect(made[0]?.['Node Type']).toMatch(/^Index (Only )?Scan$/);
       }
+    }
+  });
+
+  it('what is over is announced, and what is due is claimed, by index: each second, on each node', async () => {
+    const before = store.at(-HOUR);
+    const plans = await plansOf(async (database) => {
+      await postgresDeliveries(database).announce(before);
+      await postgresDeliveries(database).claim([], before, store.now);
+    });
+    const nodes = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(nodes)];
+    for (const table of ['sign_ins', 'grants', 'logout_deliveries']) {
+      const [filled] = await store.rows(
+        sql<{ name: string }>`SELECT tableoid::regclass::text AS name FROM ${sql.table(table)} LIMIT 1`,
+      );
+      const planned = plans.flatMap(nodes).filter((node) => node['Relation Name'] === filled?.name);
+      const types = planned.map((node) => node['Node Type']).filter((type) => type.endsWith('Scan'));
+      expect(types.length, table).toBeGreaterThan(0);
+      for (const type of types) expect(type, table).toMatch(/^(Bitmap )?(Index|Heap) (Only )?Scan$/);
     }
   });
 

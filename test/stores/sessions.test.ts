@@ -32,6 +32,7 @@ describe('sessions', () => {
           user: { id: userId, username: 'alice', claims: { name: 'Alice' } },
           authentication: { time: store.now, acr: 'urn:gatehouse:acr:password', amr: ['pwd'] },
           consentedScope: [],
+          consentedClaims: [],
         },
       ],
     });
@@ -48,18 +49,24 @@ describe('sessions', () => {
   it('tell what the person let the client do, unless that was taken back', async () => {
     const [userId, clientId] = [await aUser(store), await aClient(store)];
     const { session } = await aSignIn(store, userId);
-    const allow = (scope: string[]) => consented(store, userId, clientId, scope);
-    const seen = async (client?: string) =>
-      (await sessions.find(session, store.now, client))?.signIns[0]?.consentedScope;
-    await allow(['b', 'a']);
-    await allow(['c', 'a']);
-    expect(await seen(clientId)).toEqual(['a', 'b', 'c']);
-    expect(await seen('another')).toEqual([]);
-    expect(await seen()).toEqual([]);
+    const allow = (scope: string[], claims: string[]) => consented(store, userId, clientId, scope, { claims });
+    const seen = async (client?: string) => {
+      const [signIn] = (await sessions.find(session, store.now, client))?.signIns ?? [];
+      return [signIn?.consentedScope, signIn?.consentedClaims];
+    };
+    await allow(['b', 'a'], ['name']);
+    await allow(['c', 'a'], ['email', 'name']);
+    const all = [
+      ['a', 'b', 'c'],
+      ['email', 'name'],
+    ];
+    expect(await seen(clientId)).toEqual(all);
+    expect(await seen('another')).toEqual([[], []]);
+    expect(await seen()).toEqual([[], []]);
     await store.rows(sql`UPDATE consents SET revoked_at = ${store.now} WHERE user_id = ${userId}`);
-    expect(await seen(clientId)).toEqual([]);
-    await allow(['d']);
-    expect(await seen(clientId)).toEqual(['d']);
+    expect(await seen(clientId)).toEqual([[], []]);
+    await allow(['d'], []);
+    expect(await seen(clientId)).toEqual([['d'], []]);
   });
 
   it('are renewed at each sign-in: the old cookie is worth nothing', async () => {
@@ -184,18 +191,15 @@ describe('sessions', () => {
     const [pendingId, closed] = [await open(), await open()];
     await pendings.close(closed, store.now);
     const first = await aSignIn(store, alice, { pendingId });
-    expect((await pendings.find(pendingId, browserHash, store.now))?.signedIn).toEqual({
-      signInId: first.signIn.id,
-      at: store.now,
-    });
+    const recorded = async (id: string) => (await pendings.find(id, browserHash, store.now))?.signIn;
+    expect(await recorded(pendingId)).toEqual({ id: first.signIn.id, fresh: true });
+    // Signing in makes a choice fresh again.
+    await pendings.choose(pendingId, mintId(store.now, randomBytes), store.now);
     // The same person again: the id that stays is the one that is recorded.
     const again = await aSignIn(store, alice, { previous: first.session, pendingId, now: store.at(60_000) });
-    expect((await pendings.find(pendingId, browserHash, store.now))?.signedIn).toEqual({
-      signInId: again.signIn.id,
-      at: store.at(60_000),
-    });
+    expect(await recorded(pendingId)).toEqual({ id: again.signIn.id, fresh: true });
     await aSignIn(store, alice, { pendingId: closed });
-    expect((await pendings.find(closed, browserHash, store.now))?.signedIn).toBeUndefined();
+    expect(await recorded(closed)).toBeUndefined();
   });
 
   it('are listed for operators, all or a person’s', async () => {

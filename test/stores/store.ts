@@ -9,6 +9,7 @@ import { type Database, openDatabase, type Sql } from '../../src/postgres/databa
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { createUser } from '../../src/postgres/people.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
+import { type ClaimsRequest, NO_CLAIMS } from '../../src/protocol/claims-request.ts';
 import type { ApprovedRequest, Minted } from '../../src/protocol/feature.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { resolveReturnAddress } from '../../src/protocol/redirect-uri.ts';
@@ -129,11 +130,15 @@ export interface GrantOptions {
   readonly pendingId?: string;
   readonly grantExpiresIn?: number;
   readonly scope?: string[];
+  readonly claims?: ClaimsRequest;
+  /** `null`: none, as of a client that needs none. */
+  readonly codeChallenge?: string | null;
 }
 
 /** Issues a code, and with it a grant. */
 export async function aCode(store: Store, clientId: string, signIn: SignIn, options: GrantOptions = {}) {
   const { now = store.now, sessionBound = false, pendingId, scope = ['photos.read'], firstParty = true } = options;
+  const { claims = NO_CLAIMS, codeChallenge = 'challenge' } = options;
   const client = { ...clientOf({ skip_consent: firstParty }), id: clientId };
   const approved: ApprovedRequest = {
     request: {
@@ -141,14 +146,18 @@ export async function aCode(store: Store, clientId: string, signIn: SignIn, opti
       responseType: { name: 'code', respond: async () => ({}) },
       scope,
       resources: [],
-      codeChallenge: 'challenge',
+      codeChallenge: codeChallenge ?? undefined,
       nonce: 'nonce',
       prompt: new Set(),
       maxAge: undefined,
       loginHint: undefined,
+      claims,
+      concerns: () => true,
+      acrCanBeMet: true,
     },
     address: resolveReturnAddress(client, new Parameters([['redirect_uri', 'https://app.example/callback']])),
     signIn,
+    session: { id: mintId(now, randomBytes), signIns: [signIn] },
     pendingId,
     now,
   };
@@ -229,7 +238,7 @@ export async function consented(
   userId: string,
   clientId: string,
   scope: readonly string[],
-  now = store.now,
+  { now = store.now, claims = [] }: { now?: Date; claims?: readonly string[] } = {},
 ) {
   const pendingId = mintId(store.now, randomBytes);
   await postgresPendingAuthorizations(store.sql).open({
@@ -239,5 +248,5 @@ export async function consented(
     parameters: new Parameters([]),
     expiresAt: new Date(store.now.getTime() + HOUR),
   });
-  await postgresConsents(store.sql).allow({ userId, clientId, scope, pendingId }, now);
+  await postgresConsents(store.sql).allow({ userId, clientId, scope, claims, pendingId }, now);
 }

@@ -10,7 +10,7 @@ import { serveViews } from './view-server.ts';
 
 const FOLDER = fileURLToPath(new URL('../../screenshots', import.meta.url));
 const wanted = process.argv.slice(2);
-const ids = [...viewSamples.map(({ id }) => id), 'form-post'];
+const ids = [...viewSamples.map(({ id }) => id), 'form-post', 'frontchannel-logout'];
 
 await mkdir(FOLDER, { recursive: true });
 const server = await serveViews();

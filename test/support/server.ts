@@ -84,7 +84,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     context,
     log,
     async client(metadata) {
-      const { clientId, clientSecret = '' } = await registerClient(database.sql, metadata, rules, context);
+      const { clientId, clientSecret = '' } = await registerClient(
+        database.sql,
+        metadata,
+        rules,
+        context,
+        config.allowLoopbackFetch,
+      );
       return { id: clientId, secret: clientSecret };
     },
     user: async (user) => (await registerUser(database.sql, user, { passwordMin: 1, passwords }, context)).id,

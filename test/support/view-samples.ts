@@ -7,6 +7,7 @@ import {
   type ClientCard,
   errorPage,
   FORM_POST_SCRIPT,
+  GO_ON_SCRIPT,
   type Page,
   type Person,
   type Shell,
@@ -106,6 +107,10 @@ const account = {
     { person: alice, signedInAt: { iso: '2026-08-03T09:11:00Z', text: '3 August 2026, 09:11 UTC' }, current: true },
     { person: bob, signedInAt: { iso: '2026-08-02T20:05:00Z', text: '2 August 2026, 20:05 UTC' }, current: false },
   ],
+} as const;
+const problem = {
+  code: 'invalid_request',
+  description: 'The post_logout_redirect_uri is not registered for this client.',
 } as const;
 const logout = { view: 'logout', action: '/logout', csrf, fields: [], people: [alice], stayUrl: '/account' } as const;
 
@@ -233,8 +238,29 @@ export const viewSamples: readonly ViewSample[] = [
     },
   },
   { id: 'logout-plain', page: logout },
+  { id: 'logout-logo', page: { ...logout, client: printShop, people: [alice, bob] } },
+  { id: 'logout-problem', page: { ...logout, problem } },
+  { id: 'logout-long', page: { ...logout, client: longClient } },
+  { id: 'logout-problem-hostile', page: { ...logout, problem: { code: HOSTILE, description: HOSTILE } } },
   { id: 'signed-out', page: { view: 'signed-out', signInUrl: '/account' } },
   { id: 'signed-out-plain', page: { view: 'signed-out' } },
+  {
+    id: 'signed-out-back',
+    page: { view: 'signed-out', signInUrl: '/login', back: { client: photosWeb, url: 'https://photos.example/' } },
+  },
+  {
+    id: 'signed-out-hostile',
+    page: {
+      view: 'signed-out',
+      signInUrl: '/login',
+      back: { client: hostile, url: 'https://photos.example/?state=%22%3E' },
+    },
+  },
+  {
+    id: 'signed-out-long',
+    page: { view: 'signed-out', back: { client: longClient, url: 'https://photos.example/' } },
+  },
+  { id: 'signed-out-problem', page: { view: 'signed-out', signInUrl: '/login', problem } },
   {
     id: 'error',
     page: errorPage(
@@ -289,6 +315,21 @@ export function formPostSample(action: string, host: string): ViewSample {
         { name: 'iss', value: 'https://id.example' },
       ],
       script: FORM_POST_SCRIPT,
+    },
+  };
+}
+
+/** The same of a page that goes on by itself. */
+export function frontchannelLogoutSample(frames: readonly string[], continueUrl: string): ViewSample {
+  return {
+    id: 'frontchannel-logout',
+    page: {
+      view: 'frontchannel-logout',
+      frames,
+      continueUrl,
+      client: photosWeb,
+      refresh: `1;url=${continueUrl}`,
+      script: GO_ON_SCRIPT,
     },
   };
 }

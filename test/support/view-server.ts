@@ -9,8 +9,8 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { Eta } from 'eta';
-import { DEFAULT_ACCENT, FORM_POST_SCRIPT, type Page, type Shell, themeStylesheet } from '../../src/protocol/page.ts';
-import { formPostSample, type ViewSample, viewSamples } from './view-samples.ts';
+import { DEFAULT_ACCENT, type Page, type Shell, themeStylesheet } from '../../src/protocol/page.ts';
+import { formPostSample, frontchannelLogoutSample, type ViewSample, viewSamples } from './view-samples.ts';
 
 const VIEWS = fileURLToPath(new URL('../../views', import.meta.url));
 const eta = new Eta({ views: VIEWS, cache: true });
@@ -26,19 +26,30 @@ export interface ViewServer {
   readonly violations: readonly string[];
   /** The forms that reached the client's redirect URI, which is on another origin. */
   readonly received: readonly URLSearchParams[];
+  /** What its other addresses were asked for by GET, in order. */
+  readonly visited: readonly string[];
   close(): Promise<void>;
 }
 
 export async function serveViews(): Promise<ViewServer> {
   const violations: string[] = [];
   const received: URLSearchParams[] = [];
+  const visited: string[] = [];
 
   const client = createServer(async (request, response) => {
     if (request.method === 'POST') received.push(new URLSearchParams(await text(request)));
+    else if (request.url !== '/favicon.ico') visited.push(request.url ?? '');
+    // Never answers while the client is there: a frame that keeps everybody waiting.
+    if (request.url === '/hang') return;
     response.setHeader('content-type', 'text/html').end('<!doctype html><title>Client</title><h1>Arrived</h1>');
   });
   const clientUrl = await listen(client);
-  const samples = new Map([...viewSamples, formPostSample(`${clientUrl}/callback`, 'photos.example')].map(bySample));
+  const acting = [
+    formPostSample(`${clientUrl}/callback`, 'photos.example'),
+    frontchannelLogoutSample([`${clientUrl}/out?sid=1`, `${clientUrl}/out?sid=2`], `${clientUrl}/bye?state=%22`),
+    { ...frontchannelLogoutSample([`${clientUrl}/hang`], `${clientUrl}/bye`), id: 'frontchannel-logout-hanging' },
+  ];
+  const samples = new Map([...viewSamples, ...acting].map(bySample));
 
   const server = createServer(async (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://views.invalid');
@@ -62,7 +73,13 @@ export async function serveViews(): Promise<ViewServer> {
     }
   });
   const url = await listen(server);
-  return { url, violations, received, close: () => Promise.all([stop(server), stop(client)]).then(() => undefined) };
+  return {
+    url,
+    violations,
+    received,
+    visited,
+    close: () => Promise.all([stop(server), stop(client)]).then(() => undefined),
+  };
 }
 
 function bySample(sample: ViewSample): [string, ViewSample] {
@@ -76,14 +93,16 @@ function shell(sample: ViewSample, accent: string | null): Shell {
     themeUrl: accent ? `/theme.css?accent=${accent}` : '/theme.css',
     faviconUrl: '/favicon.svg',
     requestId: '0198b2f4-6c1e-7d30-9a55-3f8e2b7c4d10',
+    stateCookie: 'gatehouse_state',
   };
 }
 
 function policy(page: Page, clientUrl: string): string {
-  const hash = createHash('sha256').update(FORM_POST_SCRIPT).digest('base64');
+  const script = 'script' in page ? createHash('sha256').update(page.script).digest('base64') : undefined;
   return [
     "default-src 'none'",
-    ...(page.view === 'form-post' ? [`script-src 'sha256-${hash}'`] : []),
+    ...(script === undefined ? [] : [`script-src 'sha256-${script}'`]),
+    ...(page.view === 'frontchannel-logout' ? [`frame-src ${clientUrl}`] : []),
     "style-src 'self'",
     "img-src 'self' data:",
     `form-action 'self' ${clientUrl}`,

@@ -1,6 +1,7 @@
 /** What a person's applications may do, in PostgreSQL. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
+import { queueLogouts } from '../../postgres/logout-outbox.pg.ts';
 import type { UserClaimName } from '../../protocol/claims.ts';
 import type { Access } from './index.ts';
 
@@ -20,10 +21,14 @@ export function postgresAccess(database: Sql): Access {
 
     async remove(userId, clientId, now) {
       const { rows } = await sql`
-        UPDATE consents SET epoch = epoch + 1, revoked_at = ${now}
-        WHERE user_id = ${userId} AND client_id = ${clientId} AND revoked_at IS NULL RETURNING client_id`.execute(
-        database,
-      );
+        WITH removed AS (
+          UPDATE consents SET epoch = epoch + 1, revoked_at = ${now}
+          WHERE user_id = ${userId} AND client_id = ${clientId} AND revoked_at IS NULL RETURNING user_id, client_id
+        ), over AS (
+          SELECT i.id AS sign_in_id, r.client_id FROM removed r
+          JOIN sign_ins i ON i.user_id = r.user_id AND i.announced_at IS NULL
+        ), queued AS (${queueLogouts('over', now)})
+        SELECT client_id FROM removed`.execute(database);
       return rows.length === 1 ? 'removed' : 'unknown';
     },
   };

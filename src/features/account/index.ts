@@ -29,7 +29,7 @@ export interface Consented {
 
 export interface Access {
   list(userId: string): Promise<Consented[]>;
-  /** Takes a consent back and ends all that came from it. One row. */
+  /** Takes a consent back and ends all that came from it; the client is told by back-channel logout. One statement. */
   remove(userId: string, clientId: string, now: Date): Promise<'removed' | 'unknown'>;
 }
 

@@ -41,6 +41,8 @@ export function postgresCodes(database: Sql): Codes {
             AND (${request.client.skipConsent}::boolean OR (
               k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]
               AND k.claims @> ${claimsBeyondScope(request.claims, request.scope)}::text[]))
+          -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
+          FOR SHARE OF i
         ), answered AS (
           -- Only with a grant to show for it: else the client is still to be told that there is none.
           UPDATE pending_authorizations SET closed_at = ${now}

@@ -5,7 +5,7 @@
  */
 import { signInFor } from '../../protocol/account-choice.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import { displayName, type UserClaimName } from '../../protocol/claims.ts';
+import type { UserClaimName } from '../../protocol/claims.ts';
 import { claimsBeyondScope } from '../../protocol/claims-request.ts';
 import { isPublic } from '../../protocol/client.ts';
 import type { Feature } from '../../protocol/feature.ts';
@@ -15,8 +15,9 @@ import {
   formRefused,
   formToken,
   type Interaction,
-  initialOf,
   interactionOf,
+  interactionUrl,
+  personCard,
 } from '../../protocol/interaction.ts';
 import type { BrowserRequest, BrowserResponse } from '../../protocol/message.ts';
 import { formTarget, isClaimable } from '../../protocol/redirect-uri.ts';
@@ -76,8 +77,8 @@ async function show(request: BrowserRequest, server: AuthorizationServer): Promi
       csrf: formToken(browser, server, PATH, ...matter(interaction, signIn)),
       pending: pending.id,
       client: clientCard(client, address.redirectUri),
-      person: { name: displayName(user), username: user.username, initial: initialOf(displayName(user)) },
-      otherUrl: `/select-account?pending=${pending.id}`,
+      person: personCard(user),
+      otherUrl: interactionUrl('select-account', pending.id, server),
       access: describeAccess(interaction.request.scope, claimsOf(interaction), await server.catalogue.resources()),
       returnsTo: {
         host: host === '' ? protocol : host,

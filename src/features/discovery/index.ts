@@ -4,47 +4,59 @@
  */
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Feature } from '../../protocol/feature.ts';
-import { OPENID_SCOPES } from '../../protocol/resource.ts';
+import type { Resources } from '../../protocol/resource.ts';
 
 /** Seconds a document may be kept. Keys are published a day before they sign, so ten minutes are plenty. */
 const MAX_AGE = 600;
 
 export function discovery(): Feature {
+  const metadata = oncePer(serverMetadata);
+  const keySet = oncePer((keys: readonly unknown[]) => ({ keys }));
+  const document = async (server: AuthorizationServer) => metadata(await server.catalogue.resources(), server);
   return {
     name: 'discovery',
     endpoints: [
-      { caller: 'public', path: '/.well-known/openid-configuration', maxAge: MAX_AGE, document: serverMetadata },
-      { caller: 'public', path: '/.well-known/oauth-authorization-server', maxAge: MAX_AGE, document: serverMetadata },
+      { caller: 'public', path: '/.well-known/openid-configuration', maxAge: MAX_AGE, document },
+      { caller: 'public', path: '/.well-known/oauth-authorization-server', maxAge: MAX_AGE, document },
       {
         caller: 'public',
         path: '/jwks',
         metadata: 'jwks_uri',
         maxAge: MAX_AGE,
-        document: async ({ keyring }) => ({ keys: await keyring.published() }),
+        document: async ({ keyring }) => keySet(await keyring.published()),
       },
     ],
   };
 }
 
-async function serverMetadata(server: AuthorizationServer): Promise<Record<string, unknown>> {
+/** The same document as long as it is made from the same thing: the edge need not write it out again. */
+function oncePer<Source extends object, Rest extends unknown[], Document>(
+  make: (source: Source, ...rest: Rest) => Document,
+): (source: Source, ...rest: Rest) => Document {
+  const made = new WeakMap<Source, Document>();
+  return (source, ...rest) => {
+    const document = made.get(source) ?? make(source, ...rest);
+    made.set(source, document);
+    return document;
+  };
+}
+
+/** What follows from the registries, and what rooms say beside it; lists that several speak to are joined. */
+function serverMetadata(resources: Resources, server: AuthorizationServer): Record<string, unknown> {
   const { registries, issuer } = server;
-  const resources = await server.catalogue.resources();
-  const openid = registries.features.some(({ name }) => name === 'userinfo');
   const methods = [...registries.clientAuthenticationMethods.keys()];
-  const metadata: Record<string, unknown> = {
-    issuer,
-    ...Object.fromEntries(
+  const parts: Record<string, unknown>[] = [
+    { issuer },
+    Object.fromEntries(
       registries.endpoints.flatMap(({ path, metadata: name }) => (name === undefined ? [] : [[name, issuer + path]])),
     ),
-    scopes_supported: [
-      ...(openid ? Object.keys(OPENID_SCOPES) : []),
-      ...resources.all.flatMap(({ scopes }) => Object.keys(scopes)),
-    ],
-    response_types_supported: [...registries.responseTypes.keys()],
-    response_modes_supported: [...registries.responseModes.keys()],
-    grant_types_supported: [...registries.grantTypes.keys()],
-    ...Object.fromEntries(
-      // RFC 8414 §2: each endpoint that clients authenticate at names its methods; the defaults would mislead.
+    {
+      response_types_supported: [...registries.responseTypes.keys()],
+      response_modes_supported: [...registries.responseModes.keys()],
+      grant_types_supported: [...registries.grantTypes.keys()],
+    },
+    // RFC 8414 §2: each endpoint that clients authenticate at names its methods; the defaults would mislead.
+    Object.fromEntries(
       registries.endpoints.flatMap((endpoint) =>
         endpoint.caller === 'client' && endpoint.metadata !== undefined
           ? [
@@ -56,8 +68,14 @@ async function serverMetadata(server: AuthorizationServer): Promise<Record<strin
           : [],
       ),
     ),
-    ...Object.assign({}, ...registries.features.map((feature) => feature.serverMetadata?.(server) ?? {})),
-  };
+    ...registries.features.map((feature) => feature.serverMetadata?.(server) ?? {}),
+    { scopes_supported: resources.all.flatMap(({ scopes }) => Object.keys(scopes)) },
+  ];
+  const metadata: Record<string, unknown> = {};
+  for (const [name, value] of parts.flatMap(Object.entries)) {
+    const before = metadata[name];
+    metadata[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
+  }
   // RFC 8414 §3.2: claims with zero elements must be omitted.
   return Object.fromEntries(Object.entries(metadata).filter(([, value]) => !Array.isArray(value) || value.length > 0));
 }

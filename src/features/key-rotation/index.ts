@@ -1,10 +1,11 @@
 /**
  * Signing keys: made at the first start, encrypted at rest, rotated by themselves. RFC 7517, OpenID Connect Core §10.1.1.
  *
- *   next ──90 days old is the active one, and published for a day──▶ active ──▶ retired ──a day──▶ gone
+ *   next ──90 days old is the active one, and published for a day──▶ active ──▶ retired ──a day──▶ archived ──a year──▶ gone
  *
- * JWKS shows all three: the next one before it signs, so that no verifier meets a key it has not seen, and the retired
- * one while anything it signed can live. Every change is made under one lock, so among nodes starting together one
+ * JWKS shows the first three: the next one before it signs, so that no verifier meets a key it has not seen, and the retired
+ * one while anything it signed can live. Of an archived one only the public part is left: it tells that an ID token that is
+ * over was ours (`id_token_hint`, Core §3.1.2.1), and nothing that gives access is taken under it. Every change is made under one lock, so among nodes starting together one
  * makes the keys and the others find them.
  */
 import type { Feature } from '../../protocol/feature.ts';
@@ -14,6 +15,7 @@ import {
   restoreSigningKey,
   type SigningAlg,
   type SigningKey,
+  type VerifyingKey,
   verifyingKey,
 } from '../../protocol/jose.ts';
 import type { KeyEncryption, Sealed } from '../../protocol/key-encryption.ts';
@@ -23,11 +25,15 @@ export interface StoredKey {
   readonly kid: string;
   readonly alg: SigningAlg;
   readonly publicJwk: PublicJwk;
-  readonly privateKey: Sealed;
+  /** Gone from an archived key. */
+  readonly privateKey: Sealed | undefined;
   readonly createdAt: Date;
   readonly activatedAt: Date | undefined;
   readonly retiredAt: Date | undefined;
+  readonly archivedAt: Date | undefined;
 }
+
+export type NewKey = Pick<StoredKey, 'kid' | 'alg' | 'publicJwk' | 'createdAt'> & { readonly privateKey: Sealed };
 
 export interface SigningKeys {
   list(): Promise<StoredKey[]>;
@@ -37,9 +43,11 @@ export interface SigningKeys {
 
 export interface LockedSigningKeys {
   list(): Promise<StoredKey[]>;
-  publish(key: Omit<StoredKey, 'activatedAt' | 'retiredAt'>): Promise<void>;
+  publish(key: NewKey): Promise<void>;
   activate(kid: string, now: Date): Promise<void>;
   retire(kid: string, now: Date): Promise<void>;
+  /** Keeps the public part and forgets the private one. */
+  archive(kid: string, now: Date): Promise<void>;
   remove(kid: string): Promise<void>;
 }
 
@@ -47,17 +55,20 @@ const DAY = 86_400_000;
 const ACTIVE_FOR = 90 * DAY;
 /** More than the longest-kept JWKS (minutes) and the longest-lived token (an hour). */
 const OVERLAP = DAY;
+/** As long as an ID token may serve as a hint (protocol/id-token.ts). */
+const ARCHIVED_FOR = 365 * DAY;
 
-type State = 'next' | 'active' | 'retired';
+type State = 'next' | 'active' | 'retired' | 'archived';
 
 export function stateOf(key: StoredKey): State {
+  if (key.archivedAt) return 'archived';
   if (key.retiredAt) return 'retired';
   return key.activatedAt ? 'active' : 'next';
 }
 
 export type Move =
   | { readonly kind: 'publish' }
-  | { readonly kind: 'activate' | 'retire' | 'remove'; readonly kid: string };
+  | { readonly kind: 'activate' | 'retire' | 'archive' | 'remove'; readonly kid: string };
 
 /**
  * What has to happen to the keys of one algorithm now, in order. Pure.
@@ -67,9 +78,11 @@ export function dueMoves(keys: readonly StoredKey[], now: Date, force = false): 
   const age = (since: Date | undefined) => (since ? now.getTime() - since.getTime() : 0);
   const active = keys.find((key) => stateOf(key) === 'active');
   const next = keys.find((key) => stateOf(key) === 'next');
-  const moves: Move[] = keys
-    .filter((key) => key.retiredAt && age(key.retiredAt) >= OVERLAP)
-    .map(({ kid }) => ({ kind: 'remove', kid }));
+  const moves: Move[] = keys.flatMap((key) => {
+    const { kid } = key;
+    if (stateOf(key) === 'retired' && age(key.retiredAt) >= OVERLAP) return { kind: 'archive', kid };
+    return stateOf(key) === 'archived' && age(key.archivedAt) >= ARCHIVED_FOR ? { kind: 'remove', kid } : [];
+  });
   const due =
     !active || force || (age(active.activatedAt) >= ACTIVE_FOR && next !== undefined && age(next.createdAt) >= OVERLAP);
   if (!due) return next ? moves : [...moves, { kind: 'publish' }];
@@ -94,7 +107,7 @@ export async function rotateKeys(
 }
 
 /**
- * Drops every key and begins anew: for keys that somebody else may hold. Whatever they signed is nobody's from then on, at
+ * Drops every key, archived ones too, and begins anew: for keys that somebody else may hold. Whatever they signed is nobody's from then on, at
  * us at once, at an API when its copy of the JWKS is over.
  */
 export async function replaceKeys(
@@ -130,6 +143,7 @@ async function settle(
       const key = made[index];
       if (move.kind === 'activate') await keys.activate(move.kid, now);
       else if (move.kind === 'retire') await keys.retire(move.kid, now);
+      else if (move.kind === 'archive') await keys.archive(move.kid, now);
       else if (move.kind === 'remove') await keys.remove(move.kid);
       else if (key) {
         await keys.publish({
@@ -157,12 +171,21 @@ function ofAlg(keys: readonly StoredKey[], alg: SigningAlg): StoredKey[] {
 export function buildKeyring(stored: readonly StoredKey[], encryption: KeyEncryption) {
   const signing = new Map<SigningAlg, SigningKey>();
   for (const key of stored) {
-    if (stateOf(key) === 'active') {
+    if (stateOf(key) === 'active' && key.privateKey) {
       signing.set(key.alg, restoreSigningKey(key.publicJwk, encryption.open(key.privateKey, `signing key ${key.kid}`)));
     }
   }
-  const verifying = new Map(stored.map((key) => [key.kid, verifyingKey(key.publicJwk)]));
-  return { signing, verifying, published: stored.map(({ publicJwk }) => publicJwk) };
+  const published = stored.filter((key) => stateOf(key) !== 'archived');
+  return {
+    signing,
+    verifying: byId(published),
+    remembered: byId(stored),
+    published: published.map(({ publicJwk }) => publicJwk),
+  };
+}
+
+function byId(keys: readonly StoredKey[]): ReadonlyMap<string, VerifyingKey> {
+  return new Map(keys.map((key) => [key.kid, verifyingKey(key.publicJwk)]));
 }
 
 export function keyring(load: () => Promise<ReturnType<typeof buildKeyring>>): Keyring {
@@ -175,6 +198,10 @@ export function keyring(load: () => Promise<ReturnType<typeof buildKeyring>>): K
     async verifying() {
       const { verifying } = await load();
       return (kid) => verifying.get(kid);
+    },
+    async remembered() {
+      const { remembered } = await load();
+      return (kid) => remembered.get(kid);
     },
     published: async () => (await load()).published,
   };

@@ -10,11 +10,12 @@ interface Row {
   kid: string;
   alg: SigningAlg;
   public_jwk: PublicJwk;
-  private_key: Buffer;
-  key_encryption_key: string;
+  private_key: Buffer | null;
+  key_encryption_key: string | null;
   created_at: Date;
   activated_at: Date | null;
   retired_at: Date | null;
+  archived_at: Date | null;
 }
 
 /** 'KEYS' twice. */
@@ -34,16 +35,21 @@ export function postgresSigningKeys(database: Sql): SigningKeys {
 
 async function list(database: Sql): Promise<StoredKey[]> {
   const { rows } = await sql<Row>`
-    SELECT kid, alg, public_jwk, private_key, key_encryption_key, created_at, activated_at, retired_at
+    SELECT kid, alg, public_jwk, private_key, key_encryption_key, created_at, activated_at, retired_at,
+           archived_at
     FROM signing_keys ORDER BY created_at, kid`.execute(database);
   return rows.map((row) => ({
     kid: row.kid,
     alg: row.alg,
     publicJwk: row.public_jwk,
-    privateKey: { ciphertext: row.private_key, keyName: row.key_encryption_key },
+    privateKey:
+      row.private_key && row.key_encryption_key !== null
+        ? { ciphertext: row.private_key, keyName: row.key_encryption_key }
+        : undefined,
     createdAt: row.created_at,
     activatedAt: row.activated_at ?? undefined,
     retiredAt: row.retired_at ?? undefined,
+    archivedAt: row.archived_at ?? undefined,
   }));
 }
 
@@ -66,6 +72,11 @@ function locked(transaction: Sql): LockedSigningKeys {
       await sql`UPDATE signing_keys SET retired_at = ${now} WHERE kid = ${kid} AND retired_at IS NULL`.execute(
         transaction,
       );
+    },
+    async archive(kid, now) {
+      await sql`
+        UPDATE signing_keys SET archived_at = ${now}, private_key = NULL, key_encryption_key = NULL
+        WHERE kid = ${kid} AND retired_at IS NOT NULL AND archived_at IS NULL`.execute(transaction);
     },
     async remove(kid) {
       await sql`DELETE FROM signing_keys WHERE kid = ${kid}`.execute(transaction);

@@ -5,12 +5,17 @@
  * share, so parallel guessing on many nodes meets the same limit; a success takes its count back. A browser that has
  * signed in with this name before counts on an account of its own (the `device` cookie): a stranger who fails on
  * purpose cannot lock its owner out. Known and unknown names cost one statement and one hash each.
+ *
+ * A person goes by two names, user name and e-mail, and guesses at both add up. That they do is told to nobody, or it
+ * would tell which names are somebody's: over that limit even the right password is answered, and costs, like a wrong one.
  */
+import { askedAgain } from '../../protocol/account-choice.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { nameKey, type User } from '../../protocol/claims.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import {
   browserOf,
+  cancelInteraction,
   checkForm,
   clientCard,
   findPending,
@@ -31,20 +36,23 @@ import {
   parseCredential,
   sha256,
 } from '../../protocol/secrets.ts';
-import { PASSWORD_AUTHENTICATION } from '../../protocol/session.ts';
+import { PASSWORD_AUTHENTICATION, sessionOf } from '../../protocol/session.ts';
 
 /** Failures allowed in one window. */
-const LIMITS = { source: 100, account: 10 } as const;
+const LIMITS = { source: 100, account: 10, person: 10 } as const;
 export const ATTEMPT_WINDOW = 15 * 60 * 1000;
 
 export interface AttemptKeys {
   /** Digests: the table tells nobody who tried what. */
   readonly source: Buffer;
+  /** By the name that was typed. */
   readonly account: Buffer;
+  /** What the person's id, or an unknown name, is digested with: by whoever the name leads to. */
+  readonly person: Buffer;
 }
 
 export interface Attempt {
-  readonly failures: { readonly source: number; readonly account: number };
+  readonly failures: { readonly source: number; readonly account: number; readonly person: number };
   /** When the window of each count began. */
   readonly since: { readonly source: Date; readonly account: Date };
   readonly person: { readonly user: User; readonly epoch: number; readonly passwordHash: string } | undefined;
@@ -54,7 +62,7 @@ export interface Attempts {
   /** Counts an attempt and finds the person, in one statement, whether there is one or not. */
   begin(name: string, keys: AttemptKeys, now: Date): Promise<Attempt>;
   /**
-   * Takes the attempt back, clears the account's count, and stores a hash with today's parameters if one is given and
+   * Takes the attempt back, clears the counts of account and person, and stores a hash with today's parameters if one is given and
    * the password is still the same.
    */
   succeeded(keys: AttemptKeys, person: { userId: string; epoch: number; rehash: string | undefined }): Promise<void>;
@@ -82,7 +90,11 @@ export function login(options: LoginOptions): Feature {
         get: (request, server) => showForm(request, server),
         post: (request, server) => signIn(request, server, options),
       },
-      { caller: 'browser', path: CANCEL_PATH, post: cancel },
+      {
+        caller: 'browser',
+        path: CANCEL_PATH,
+        post: (request, server) => cancelInteraction(request, server, PATH),
+      },
     ],
     jobs: [
       {
@@ -109,7 +121,8 @@ async function showForm(
     request.parameters.get('pending') === undefined ? undefined : await interactionOf(request, server);
   const browser = interaction?.browser ?? browserOf(request, server);
   const pending = interaction?.pending.id;
-  const username = shown.username ?? interaction?.request.loginHint?.slice(0, 254) ?? '';
+  const again = interaction && (await whoAgain(interaction, request, server));
+  const username = shown.username ?? (interaction && prefilled(interaction, again)) ?? '';
   const page: LoginPage = {
     view: 'login',
     action: PATH,
@@ -121,7 +134,7 @@ async function showForm(
         pending,
         cancelAction: CANCEL_PATH,
         client: clientCard(interaction.client, interaction.address.redirectUri),
-        ...noticeOf(interaction),
+        ...(again && { notice: 'To go on, confirm that it is you.' }),
       }),
     ...(shown.error && { error: shown.error }),
   };
@@ -134,10 +147,19 @@ async function showForm(
   };
 }
 
-function noticeOf({ request }: Interaction): Pick<LoginPage, 'notice'> {
-  return request.prompt.has('login') || request.maxAge !== undefined
-    ? { notice: 'To go on, confirm that it is you.' }
-    : {};
+async function whoAgain(
+  { request: asked, pending, client }: Interaction,
+  request: BrowserRequest,
+  server: AuthorizationServer,
+): Promise<User | undefined> {
+  const session = await sessionOf(request, server.sessions, client.id);
+  return askedAgain(asked, session, pending, request.now)?.user;
+}
+
+/** Who was chosen on the page before is meant more than a `login_hint`; who only happens to be signed in, less. */
+function prefilled({ request, pending }: Interaction, again: User | undefined): string | undefined {
+  const chosen = pending.signIn && again?.username;
+  return chosen ?? request.loginHint?.slice(0, 254) ?? again?.username;
 }
 
 async function signIn(
@@ -152,8 +174,8 @@ async function signIn(
   const pending = pendingId === undefined ? undefined : await findPending(pendingId, browser, now, server);
   const username = parameters.get('username')?.trim() ?? '';
   const password = parameters.get('password') ?? '';
-  const refuse = (status: number, message: string, invalid: boolean) => {
-    request.trace.event = status === 429 ? 'sign_in_throttled' : 'sign_in_failed';
+  const refuse = (status: number, message: string, invalid: boolean, throttled = status === 429) => {
+    request.trace.event = throttled ? 'sign_in_throttled' : 'sign_in_failed';
     return showForm(request, server, {
       username: username.slice(0, 254),
       error: { message, usernameInvalid: invalid, passwordInvalid: invalid },
@@ -175,7 +197,9 @@ async function signIn(
     return { ...(await refuse(429, message, false)), retryAfter: seconds };
   }
   const { person } = attempt;
-  if (!(await options.passwords.verify(person?.passwordHash, password)) || !person) return refuse(400, WRONG, true);
+  const right = await options.passwords.verify(person?.passwordHash, password);
+  const guessedAt = attempt.failures.person > LIMITS.person;
+  if (!right || !person || guessedAt) return refuse(400, WRONG, true, guessedAt);
 
   const rehash = options.passwords.isOutdated(person.passwordHash) ? await options.passwords.hash(password) : undefined;
   await options.attempts.succeeded(keys, { userId: person.user.id, epoch: person.epoch, rehash });
@@ -217,16 +241,6 @@ function waitOf(attempt: Attempt, now: Date): number {
 
 const WRONG = 'The user name or the password is not right.';
 
-/** The person chose not to sign in: recorded, and the authorization endpoint answers the client. */
-async function cancel(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
-  const id = request.parameters.get('pending');
-  // The form shares its token with the sign-in form beside it.
-  const browser = checkForm(request, server, PATH, id ?? '');
-  const pending = await findPending(id, browser, request.now, server);
-  await server.pendingAuthorizations.deny(pending.id, request.now);
-  return { kind: 'redirect', location: `/authorize?pending=${pending.id}` };
-}
-
 const DEVICE_MAX_AGE = 180 * 86_400;
 
 /** `nonce.tag`: the tag binds the nonce to the name that signed in; worth nothing but an attempt count of its own. */
@@ -248,8 +262,12 @@ function attemptKeys(request: BrowserRequest, name: string, cookieKeys: readonly
   const known = nonce !== '' && cookieKeys.some((key) => equals(deviceTag(key, nonce, name), tag));
   // A browser its owner has used is held to its own count only: neither a stranger who guesses at the account nor one who
   // guesses from the same network can shut the owner out.
-  if (known) return { source: sha256(`device source ${nonce}`), account: sha256(`device ${nonce} ${name}`) };
-  return { source: sha256(`source ${network(request.source)}`), account: sha256(`account ${name}`) };
+  if (known) return keysOf(`device source ${nonce}`, `device ${nonce} ${name}`, `device person ${nonce}`);
+  return keysOf(`source ${network(request.source)}`, `account ${name}`, 'person');
+}
+
+function keysOf(source: string, account: string, person: string): AttemptKeys {
+  return { source: sha256(source), account: sha256(account), person: sha256(person) };
 }
 
 /** Whoever has one IPv6 address has 2^64 of them: a source is the /64. */

@@ -49,7 +49,12 @@ const clientMetadata = {
 };
 
 export function refreshToken({ refreshTokens }: { refreshTokens: RefreshTokens }): Feature {
-  return { name: 'refresh-token', grantTypes: [refreshGrant(refreshTokens)], clientMetadata };
+  return {
+    name: 'refresh-token',
+    grantTypes: [refreshGrant(refreshTokens)],
+    clientMetadata,
+    serverMetadata: () => ({ scopes_supported: ['offline_access'] }), // OpenID Connect Core §11
+  };
 }
 
 function refreshGrant(store: RefreshTokens): GrantType {

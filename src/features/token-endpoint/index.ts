@@ -1,5 +1,6 @@
 /** The token endpoint, RFC 6749 §3.2. Its order is the kernel's (src/protocol/token.ts). */
 import type { Feature } from '../../protocol/feature.ts';
+import { idTokenMetadata } from '../../protocol/id-token.ts';
 import { token } from '../../protocol/token.ts';
 
 export function tokenEndpoint(): Feature {
@@ -8,5 +9,6 @@ export function tokenEndpoint(): Feature {
     endpoints: [
       { caller: 'client', path: '/token', metadata: 'token_endpoint', cors: true, publicClients: true, handle: token },
     ],
+    serverMetadata: idTokenMetadata,
   };
 }
