@@ -32,6 +32,8 @@ export interface PendingAuthorization {
     | { readonly userId: string; readonly scope: readonly string[]; readonly claims: readonly string[] }
     | undefined;
   readonly denied: boolean;
+  /** The pushed request it came from. */
+  readonly pushedRequestId: string | undefined;
   /** Answered: a code or an error has gone back. */
   readonly closed: boolean;
 }
@@ -41,6 +43,7 @@ export type InteractionPage = 'login' | 'select-account' | 'consent';
 
 export interface NewPendingAuthorization {
   readonly id: string;
+  readonly pushedRequestId: string | undefined;
   readonly browserHash: Buffer | undefined;
   readonly clientId: string;
   readonly parameters: Parameters;

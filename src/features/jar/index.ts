@@ -16,7 +16,7 @@ import type { AuthorizationServer } from '../../protocol/authorization-server.ts
 import type { Client } from '../../protocol/client.ts';
 import { verifyJwtOf } from '../../protocol/client-keys.ts';
 import { OAuthError } from '../../protocol/errors.ts';
-import type { Feature } from '../../protocol/feature.ts';
+import type { CarriedParameters, Feature } from '../../protocol/feature.ts';
 import { checkTimes, clientSigningAlgs, type JwtClaims, JwtRefused } from '../../protocol/jose-client.ts';
 import { Parameters } from '../../protocol/message.ts';
 import type { Profile } from '../../protocol/profile.ts';
@@ -50,7 +50,7 @@ async function readRequestObject(
   client: Client,
   now: Date,
   server: AuthorizationServer,
-): Promise<Parameters> {
+): Promise<CarriedParameters> {
   const { request_object_signing_alg: registered } = client.metadata;
   const algs = typeof registered === 'string' ? [registered] : clientSigningAlgs(server.profile);
   try {
@@ -58,7 +58,7 @@ async function readRequestObject(
     const claims = await verifyJwtOf(client, outer.get('request') ?? '', rules, server);
     checkClaims(claims, outer, client, server.issuer);
     checkTimes(claims, now, { longest: LONGEST_LIFE });
-    return parametersOf(claims, client);
+    return { parameters: parametersOf(claims, client) };
   } catch (error) {
     if (!(error instanceof JwtRefused)) throw error;
     // OpenID Connect Core §3.1.2.6 has a word of its own for what we do not offer.
