@@ -50,7 +50,7 @@ describe('openid-client as the relying party', () => {
     });
     if (!(callback instanceof Request)) throw new Error('it came by GET');
     expect(callback.url).toBe(WEB_REDIRECT);
-    expect([...(await callback.formData()).keys()].sort()).toEqual(['code', 'iss', 'state']);
+    expect([...(await callback.formData()).keys()].sort()).toEqual(['code', 'iss', 'session_state', 'state']);
   });
 
   it.each<[SigningAlg, typeof createHash extends (name: infer Name) => unknown ? Name : never]>([
