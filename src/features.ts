@@ -19,11 +19,13 @@ import { formPost } from './features/form-post/index.ts';
 import { frontchannelLogout } from './features/frontchannel-logout/index.ts';
 import { introspection } from './features/introspection/index.ts';
 import { jar } from './features/jar/index.ts';
+import { jarm } from './features/jarm/index.ts';
 import { keyRotation } from './features/key-rotation/index.ts';
 import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { postgresAttempts } from './features/login/attempts.pg.ts';
 import { login } from './features/login/index.ts';
 import { logout } from './features/logout/index.ts';
+import { privateKeyJwt } from './features/private-key-jwt/index.ts';
 import { publicClient } from './features/public-client/index.ts';
 import { refreshToken } from './features/refresh-token/index.ts';
 import { postgresRefreshTokens } from './features/refresh-token/refresh-tokens.pg.ts';
@@ -55,15 +57,17 @@ export type FeatureLine = (parts: Parts) => Feature;
 
 export const features: readonly FeatureLine[] = [
   () => clientSecret(), //                                                                      RFC 6749 §2.3.1
+  ({ profile }) => privateKeyJwt(profile), //                                                     RFC 7523, OpenID Connect Core §9
   () => publicClient(), //                                                                      OAuth 2.1 §2.1
   () => authorizationEndpoint(), //                                                             RFC 6749 §3.1
   () => tokenEndpoint(), //                                                                     RFC 6749 §3.2
   ({ database }) => authorizationCode({ codes: postgresCodes(database) }), //                   RFC 6749 §4.1, RFC 7636
   ({ profile }) => jar(profile), //                                                             RFC 9101
+  ({ profile }) => jarm(profile), //                                                              JARM
   () => formPost(), //                                                                          OAuth 2.0 Form Post Response Mode
   ({ database }) => refreshToken({ refreshTokens: postgresRefreshTokens(database) }), //        RFC 6749 §6
   () => clientCredentials(), //                                                                 RFC 6749 §4.4
-  () => introspection(), //                                                                     RFC 7662
+  ({ profile }) => introspection(profile), //                                                   RFC 7662, RFC 9701
   () => revocation(), //                                                                        RFC 7009
   ({ profile }) => userinfo({ algs: profile.signingAlgs }), //                                  OpenID Connect Core §5.3
   () => discovery(), //                                                                         RFC 8414, RFC 7517
@@ -79,6 +83,6 @@ export const features: readonly FeatureLine[] = [
       post: (uri, form) => guardedPost(uri, form, { timeout: 5000, allowLoopback }),
     }), //                                                                                      Back-Channel Logout
   () => frontchannelLogout(), //                                                                Front-Channel Logout
-  ({ sessionManagement: on }) => sessionManagement({ on }), //                                  Session Management
+  ({ profile, sessionManagement: on }) => sessionManagement({ on: on && profile.browserClients }), //                                  Session Management
   ({ database }) => account({ access: postgresAccess(database) }),
 ];

@@ -34,9 +34,10 @@ export function clientEndpoints(
   for (const endpoint of endpoints) {
     route(app, endpoint, {
       POST: (request, reply) => answer(endpoint, request, reply, server),
-      ...(endpoint.cors && {
-        OPTIONS: (request: FastifyRequest, reply: FastifyReply) => preflight(request, reply, server),
-      }),
+      ...(endpoint.cors &&
+        server.profile.browserClients && {
+          OPTIONS: (request: FastifyRequest, reply: FastifyReply) => preflight(request, reply, server),
+        }),
     });
   }
 }
@@ -45,7 +46,8 @@ async function answer(endpoint: ClientEndpoint, raw: FastifyRequest, reply: Fast
   // In a URL they would end in logs and histories.
   if (queryOf(raw) !== '') throw new OAuthError('invalid_request', 'Parameters belong in the body.');
   const request = toEndpointRequest(raw, server.context.now(), server.issuer);
-  if (endpoint.cors && request.origin !== undefined) await allowOrigin(request, reply, server);
+  const cors = endpoint.cors && server.profile.browserClients;
+  if (cors && request.origin !== undefined) await allowOrigin(request, reply, server);
   request.parameters.refuseRepeats();
   const { client, marks } = await authenticateClient(request, server, endpoint);
   if (!endpoint.claimsMarks) await claimMarks(marks, server.replayMarks);

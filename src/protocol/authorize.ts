@@ -142,7 +142,7 @@ function proveReturn(
   client: Client,
   server: AuthorizationServer,
 ): { address: ReturnAddress; mode: ResponseMode } {
-  return { address: resolveReturnAddress(client, parameters), mode: resolveResponseMode(parameters, server) };
+  return { address: resolveReturnAddress(client, parameters), mode: resolveResponseMode(parameters, client, server) };
 }
 
 /** The response type's parameters and everybody else's, sent. */

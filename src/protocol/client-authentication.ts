@@ -62,7 +62,8 @@ export function claimedClientId(request: EndpointRequest, server: AuthorizationS
 
 /** One answer for all; the reason is for the log. */
 function refused(request: EndpointRequest, server: AuthorizationServer, reason: string): OAuthError {
-  request.trace.reason = reason;
+  // The method knows better than we do, where it said so.
+  request.trace.reason ??= reason;
   // RFC 6749 §5.2 demands the challenge for a client that used the header. Browser code did not, and there it would
   // only open the browser's own password box.
   const challenge = request.authorization.length > 0 || request.origin === undefined;

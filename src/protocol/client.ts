@@ -9,7 +9,8 @@ import type { Catalogue } from './catalogue.ts';
 import { checkClientKeys, keySet } from './client-keys.ts';
 import { OAuthError } from './errors.ts';
 import { signingAlgs } from './jose.ts';
-import type { Profile } from './profile.ts';
+import { type Profile, profileOf, profiles } from './profile.ts';
+import { profileRules } from './profile-rules.ts';
 import { checkRedirectUri, hasPlainHost, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
 import { encryptionAlg, encryptionEnc, encryptionProblem } from './response-encryption.ts';
 import { isScopeToken, parseScope } from './scope.ts';
@@ -93,6 +94,10 @@ export const coreClientMetadata = {
   jwks: keySet.optional(),
   jwks_uri: webUri.optional(),
   skip_consent: z.boolean().optional(),
+  /** A stricter profile than the server's own. */
+  profile: z.enum(profiles.map(({ name }) => name) as [string, ...string[]]).optional(),
+  /** Response modes it may use, where not all (FAPI 2.0 Message Signing §5.3.3). */
+  response_modes: z.array(z.string().max(50)).min(1).max(10).optional(),
   require_pkce: z.boolean().optional(),
   subject_type: z.enum(subjectTypes).optional(),
   sector_identifier_uri: webUri.optional(),
@@ -183,22 +188,18 @@ export function checkClientMetadata(
     if (url?.origin !== origin || !isWebUri(origin) || !hasPlainHost(url))
       throw refuse('allowed_origins', 'must hold origins, like https://app.example');
   }
-  if (metadata.require_pkce === false && (method === 'none' || !rules.profile.pkceMayBeWaived)) {
-    throw refuse(
-      'require_pkce',
-      'is not to be had without, for public clients and in this profile (OAuth 2.1 section 7.5.1)',
-    );
-  }
   checkSector(metadata);
-  const { id_token_signed_response_alg: idTokenAlg } = metadata;
-  if (idTokenAlg !== undefined && !rules.profile.signingAlgs.includes(idTokenAlg))
-    throw refuse('id_token_signed_response_alg', 'is not offered here');
   const known = rules.metadata.shape;
   const complete: ClientMetadata = {
     ...parsed.data,
     response_types: responseTypes,
     scope: metadata.scope ?? (usesCode ? DEFAULT_SCOPE : ''),
   };
+  const profile = profileOf({ metadata: complete }, rules.profile);
+  for (const { clause, problem } of profileRules) {
+    const found = problem(complete, profile);
+    if (found) throw refuse(found.field, `${found.why} (${clause})`);
+  }
   for (const check of [checkClientKeys, idTokenEncryption, ...rules.checks]) {
     const problem = check(complete);
     if (problem) throw refuse(problem.field, problem.why);

@@ -13,6 +13,7 @@ import type { Client } from './client.ts';
 import { encryptForClient } from './client-keys.ts';
 import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
 import { encryptionAlgs, encryptionEncs } from './jose-client.ts';
+import { profileOf } from './profile.ts';
 import { encryptionOf } from './response-encryption.ts';
 import { sidOf } from './session.ts';
 import { subjectOf, subjectTypes } from './subject.ts';
@@ -22,7 +23,7 @@ const TYP = 'JWT';
 /** The algorithm a client's ID tokens, and everything like them, are signed with (Registration §2). */
 export function idTokenAlg(client: Client, server: AuthorizationServer): SigningAlg {
   const registered = client.metadata.id_token_signed_response_alg;
-  return isSigningAlg(registered) ? registered : server.profile.idTokenAlg;
+  return isSigningAlg(registered) ? registered : profileOf(client, server.profile).idTokenAlg;
 }
 
 /** What discovery says of ID tokens and subjects (OpenID Connect Discovery §3). */

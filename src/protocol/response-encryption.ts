@@ -8,7 +8,7 @@ import type { JsonWebKeySet } from './client-keys.ts';
 import { type Encryption, encryptionAlgs, encryptionEncs, isKeyFor } from './jose-client.ts';
 
 /** What can be encrypted, by the first word of its fields. */
-type Answer = 'id_token' | 'userinfo';
+type Answer = 'id_token' | 'userinfo' | 'authorization' | 'introspection';
 
 export const encryptionAlg = z.enum(encryptionAlgs);
 export const encryptionEnc = z.enum(encryptionEncs);

@@ -5,18 +5,25 @@
  */
 
 import type { AuthorizationServer } from './authorization-server.ts';
+import type { Client } from './client.ts';
 import { OAuthError } from './errors.ts';
 import type { ResponseMode } from './feature.ts';
 import type { BrowserResponse, Parameters } from './message.ts';
+import { profileOf } from './profile.ts';
 import type { ReturnAddress } from './redirect-uri.ts';
 
 /**
  * How the response shall travel: OAuth 2.0 Multiple Response Types §2.1.
  * @throws OAuthError to be shown (OpenID Connect Core §3.1.2.6): how to send it is just what is not known
  */
-export function resolveResponseMode(parameters: Parameters, server: AuthorizationServer): ResponseMode {
+export function resolveResponseMode(parameters: Parameters, client: Client, server: AuthorizationServer): ResponseMode {
   const mode = server.registries.responseModes.get(parameters.get('response_mode') ?? 'query');
-  if (!mode) throw new OAuthError('invalid_request', 'This response_mode is not offered here.');
+  const { response_modes: registered } = client.metadata;
+  const mayUse =
+    mode !== undefined &&
+    profileOf(client, server.profile).responseModes.includes(mode.name) &&
+    (!Array.isArray(registered) || registered.includes(mode.name));
+  if (!mayUse) throw new OAuthError('invalid_request', 'This response_mode is not offered here.');
   return mode;
 }
 

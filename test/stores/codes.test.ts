@@ -47,6 +47,7 @@ describe('authorization codes', () => {
     await pendings.open({
       id,
       browserHash: sha256('browser'),
+      pushedRequestId: undefined,
       clientId,
       parameters: new Parameters([]),
       expiresAt: store.at(900_000),

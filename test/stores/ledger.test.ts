@@ -180,16 +180,18 @@ describe('the ledger', () => {
     const clientId = await aClient(store);
     const token = mintCredential('access_token', store.now, randomBytes);
     const signed = { jti: mintId(store.now, randomBytes), grantId: undefined, clientId };
-    await ledger.record({
+    const record = {
       id: token.id,
       hash: token.hash,
       grantId: undefined,
       clientId,
       scope: [],
       audience: ['https://storage.example'],
+      cnf: undefined,
       issuedAt: store.now,
       expiresAt: store.at(300_000),
-    });
+    };
+    await ledger.record(record, []);
     expect(await ledger.findAccessToken(token, store.now)).toMatchObject({
       user: undefined,
       authentication: undefined,

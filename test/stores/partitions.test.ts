@@ -148,16 +148,8 @@ describe('partitions', () => {
     const outcomes = await race(tokens.length, async (index) => {
       const { id, hash } = tokens[index] ?? mintCredential('access_token', now, randomBytes);
       const expiresAt = new Date(now.getTime() + 300_000);
-      await ledger.record({
-        id,
-        hash,
-        grantId: undefined,
-        clientId: 'x',
-        scope: [],
-        audience: [],
-        issuedAt: now,
-        expiresAt,
-      });
+      const token = { id, hash, grantId: undefined, clientId: 'x', scope: [], audience: [], cnf: undefined };
+      await ledger.record({ ...token, issuedAt: now, expiresAt }, []);
       return 'recorded';
     }).finally(() => database.close());
     expect(outcomes).toEqual({ recorded: 12 });

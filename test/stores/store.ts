@@ -13,6 +13,7 @@ import { type ClaimsRequest, NO_CLAIMS } from '../../src/protocol/claims-request
 import type { ApprovedRequest, Minted } from '../../src/protocol/feature.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { resolveReturnAddress } from '../../src/protocol/redirect-uri.ts';
+import type { ReplayMark } from '../../src/protocol/replay.ts';
 import { type Credential, mintCredential, mintId } from '../../src/protocol/secrets.ts';
 import { PASSWORD_AUTHENTICATION, type SignIn } from '../../src/protocol/session.ts';
 import { clientOf } from '../protocol/samples.ts';
@@ -60,13 +61,16 @@ export async function openStore({ migrated = true, poolMax = 20 } = {}): Promise
 }
 
 /** Runs `work` this many times at once and counts the outcomes. */
-export async function race<T extends string>(
+export async function race(
   times: number,
-  work: (index: number) => Promise<T>,
+  work: (index: number) => Promise<string | ReplayMark>,
 ): Promise<Record<string, number>> {
   const outcomes = await Promise.all(Array.from({ length: times }, (_, index) => work(index)));
   const counts: Record<string, number> = {};
-  for (const outcome of outcomes) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  for (const outcome of outcomes) {
+    const name = typeof outcome === 'string' ? outcome : 'a mark was used';
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
   return counts;
 }
 
@@ -147,6 +151,7 @@ export async function aCode(store: Store, clientId: string, signIn: SignIn, opti
       scope,
       resources: [],
       codeChallenge: codeChallenge ?? undefined,
+      dpopJkt: undefined,
       nonce: 'nonce',
       prompt: new Set(),
       maxAge: undefined,
@@ -158,6 +163,7 @@ export async function aCode(store: Store, clientId: string, signIn: SignIn, opti
     address: resolveReturnAddress(client, new Parameters([['redirect_uri', 'https://app.example/callback']])),
     signIn,
     session: { id: mintId(now, randomBytes), signIns: [signIn] },
+    pushedRequestId: undefined,
     pendingId,
     now,
   };
@@ -192,6 +198,7 @@ export function minted(clientId: string, now: Date, grantId?: string) {
   const accessToken = mintCredential('access_token', now, randomBytes);
   const refreshToken = mintCredential('refresh_token', now, randomBytes);
   const forStore: Minted = {
+    marks: [],
     accessToken: {
       id: accessToken.id,
       hash: accessToken.hash,
@@ -199,12 +206,14 @@ export function minted(clientId: string, now: Date, grantId?: string) {
       clientId,
       scope: ['photos.read'],
       audience: ['https://photos.example'],
+      cnf: undefined,
       issuedAt: now,
       expiresAt: new Date(now.getTime() + 300_000),
     },
     refreshToken: {
       ...refreshToken,
       scope: ['photos.read'],
+      cnf: undefined,
       issuedAt: now,
       expiresAt: new Date(now.getTime() + 14 * DAY),
     },
@@ -244,6 +253,7 @@ export async function consented(
   await postgresPendingAuthorizations(store.sql).open({
     id: pendingId,
     browserHash: randomBytes(32),
+    pushedRequestId: undefined,
     clientId,
     parameters: new Parameters([]),
     expiresAt: new Date(store.now.getTime() + HOUR),

@@ -1,19 +1,38 @@
 /**
  * Introspection, RFC 7662: what a token is worth, told to the API it is for and to the client that holds it. Everybody
- * else, and everything that does not stand, gets exactly `{"active":false}`: no oracle. One round trip.
+ * else, and everything that does not stand, gets exactly `{"active":false}`: no oracle. One round trip. Signed, by RFC 9701, for
+ * who wants to be able to prove later what it was told.
  */
+import { z } from 'zod';
 import { readAccessToken, seconds, withOpenScope } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type Client, findClient } from '../../protocol/client.ts';
+import { encryptForClient } from '../../protocol/client-keys.ts';
 import { OAuthError } from '../../protocol/errors.ts';
-import type { Feature } from '../../protocol/feature.ts';
+import type { ClientRequest, Feature } from '../../protocol/feature.ts';
+import { isSigningAlg, type SigningAlg, signJwt } from '../../protocol/jose.ts';
+import { encryptionAlgs, encryptionEncs } from '../../protocol/jose-client.ts';
 import type { StandingToken } from '../../protocol/ledger.ts';
+import type { EndpointResponse } from '../../protocol/message.ts';
+import { type Profile, profileOf } from '../../protocol/profile.ts';
+import { encryptionAlg, encryptionEnc, encryptionOf, encryptionProblem } from '../../protocol/response-encryption.ts';
 import { parseCredential } from '../../protocol/secrets.ts';
 import { subjectOf } from '../../protocol/subject.ts';
 
-export function introspection(): Feature {
+export function introspection({ signingAlgs }: Profile): Feature {
   return {
     name: 'introspection',
+    clientMetadata: {
+      introspection_signed_response_alg: z.enum(signingAlgs as [SigningAlg, ...SigningAlg[]]).optional(),
+      introspection_encrypted_response_alg: encryptionAlg.optional(),
+      introspection_encrypted_response_enc: encryptionEnc.optional(),
+    },
+    checkClientMetadata: (metadata) => encryptionProblem(metadata, 'introspection'),
+    serverMetadata: () => ({
+      introspection_signing_alg_values_supported: signingAlgs,
+      introspection_encryption_alg_values_supported: encryptionAlgs,
+      introspection_encryption_enc_values_supported: encryptionEncs,
+    }),
     endpoints: [
       {
         caller: 'client',
@@ -22,7 +41,8 @@ export function introspection(): Feature {
         metadata: 'introspection_endpoint',
         cors: false,
         publicClients: false,
-        async handle({ parameters, client, now, trace }, server) {
+        async handle(request, server) {
+          const { parameters, client, now, trace } = request;
           const text = parameters.get('token');
           if (text === undefined) throw new OAuthError('invalid_request', 'token is required.');
           // The prefix tells what it is; token_type_hint is a hint we do not need (§2.1).
@@ -31,11 +51,39 @@ export function introspection(): Feature {
             ? await withOpenScope(await server.ledger.findRefreshToken(refreshToken, now), server)
             : await readAccessToken(text, now, server);
           trace.event = 'introspected';
-          if (!token || !(await mayKnow(client, token, server))) return { status: 200, body: { active: false } };
-          return { status: 200, body: await describe(token, server) };
+          const known = token !== undefined && (await mayKnow(client, token, server));
+          return answer(known ? await describe(token, server) : { active: false }, request, server);
         },
       },
     ],
+  };
+}
+
+const SIGNED = 'application/token-introspection+jwt';
+
+/**
+ * As JSON, or as a JWT for who asks for one or is registered to get nothing else (RFC 9701 §4, §5). It has no `sub` and no
+ * `exp` of its own and a type of its own, so it passes for no other token (§8.1).
+ */
+async function answer(
+  body: Readonly<Record<string, unknown>>,
+  { client, now, accept = '' }: ClientRequest,
+  server: AuthorizationServer,
+): Promise<EndpointResponse> {
+  const { introspection_signed_response_alg: registered } = client.metadata;
+  if (registered === undefined && !accept.toLowerCase().includes(SIGNED)) return { status: 200, body };
+  const alg = isSigningAlg(registered) ? registered : profileOf(client, server.profile).idTokenAlg;
+  const jwt = await signJwt(await server.keyring.signing(alg), 'token-introspection+jwt', {
+    iss: server.issuer,
+    aud: client.id,
+    iat: seconds(now),
+    token_introspection: body,
+  });
+  const encryption = encryptionOf(client.metadata, 'introspection');
+  return {
+    status: 200,
+    headers: { 'content-type': SIGNED },
+    body: encryption ? await encryptForClient(jwt, client, encryption, server) : jwt,
   };
 }
 

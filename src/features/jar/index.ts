@@ -19,17 +19,23 @@ import { OAuthError } from '../../protocol/errors.ts';
 import type { CarriedParameters, Feature } from '../../protocol/feature.ts';
 import { checkTimes, clientSigningAlgs, type JwtClaims, JwtRefused } from '../../protocol/jose-client.ts';
 import { Parameters } from '../../protocol/message.ts';
-import type { Profile } from '../../protocol/profile.ts';
+import { type Profile, profileOf } from '../../protocol/profile.ts';
 
 export function jar(profile: Profile): Feature {
   const algs = clientSigningAlgs(profile);
   return {
     name: 'jar',
     requestSources: [{ name: 'request', read: readRequestObject }],
-    clientMetadata: { request_object_signing_alg: z.enum(algs).optional() }, // OpenID Connect Registration §2
-    checkClientMetadata: ({ request_object_signing_alg: alg, jwks, jwks_uri }) =>
-      alg !== undefined && jwks === undefined && jwks_uri === undefined
-        ? { field: 'request_object_signing_alg', why: 'needs jwks or jwks_uri' }
+    clientMetadata: {
+      request_object_signing_alg: z.enum(algs).optional(), // OpenID Connect Registration §2
+      require_signed_request_object: z.boolean().optional(), // RFC 9101 §10.5
+    },
+    checkClientMetadata: ({ request_object_signing_alg: alg, require_signed_request_object: must, jwks, jwks_uri }) =>
+      (alg !== undefined || must === true) && jwks === undefined && jwks_uri === undefined
+        ? {
+            field: alg === undefined ? 'require_signed_request_object' : 'request_object_signing_alg',
+            why: 'needs jwks or jwks_uri',
+          }
         : undefined,
     serverMetadata: () => ({
       request_parameter_supported: true,
@@ -52,11 +58,13 @@ async function readRequestObject(
   server: AuthorizationServer,
 ): Promise<CarriedParameters> {
   const { request_object_signing_alg: registered } = client.metadata;
-  const algs = typeof registered === 'string' ? [registered] : clientSigningAlgs(server.profile);
+  const profile = profileOf(client, server.profile);
+  const algs = typeof registered === 'string' ? [registered] : clientSigningAlgs(profile);
   try {
     const rules = { algs, typs: TYPES, longest: LONGEST };
     const claims = await verifyJwtOf(client, outer.get('request') ?? '', rules, server);
     checkClaims(claims, outer, client, server.issuer);
+    if (profile.requiresRequestObjectTimes) requireTimes(claims, server.issuer);
     checkTimes(claims, now, { longest: LONGEST_LIFE });
     return { parameters: parametersOf(claims, client) };
   } catch (error) {
@@ -66,6 +74,12 @@ async function readRequestObject(
       ? new OAuthError('request_not_supported', 'Unsigned request objects are not supported.', { cause: error })
       : new OAuthError('invalid_request_object', `The request object is not good: ${error.message}.`, { cause: error });
   }
+}
+
+/** FAPI 2.0 Message Signing §5.3.1-2 to -4: addressed to us, and good from a moment to a moment. */
+function requireTimes({ exp, nbf, aud }: JwtClaims, issuer: string): void {
+  if (exp === undefined || nbf === undefined) throw new JwtRefused('it has no exp or no nbf');
+  if (aud === undefined) throw new JwtRefused(`its aud is not ${issuer}`);
 }
 
 function checkClaims(claims: JwtClaims, outer: Parameters, client: Client, issuer: string): void {
