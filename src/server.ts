@@ -27,6 +27,7 @@ import { missingMigrations } from './postgres/migrations.ts';
 import { keepPartitions } from './postgres/partitions.ts';
 import { postgresPendingAuthorizations } from './postgres/pending-authorizations.pg.ts';
 import { holdsDemoData } from './postgres/people.pg.ts';
+import { postgresReplayMarks } from './postgres/replay-marks.pg.ts';
 import { postgresSessions } from './postgres/sessions.pg.ts';
 import { sharedKey } from './postgres/shared-keys.pg.ts';
 import type { AuthorizationServer } from './protocol/authorization-server.ts';
@@ -211,6 +212,7 @@ async function run(
       return loadedKeys.get();
     }),
     ledger: postgresLedger(database.sql),
+    replayMarks: postgresReplayMarks(database.sql),
     sessions: postgresSessions(database.sql, profile.lifetimes.sessionIdle * 1000),
     pendingAuthorizations: postgresPendingAuthorizations(database.sql),
     remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),

@@ -5,9 +5,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { readAccessToken } from '../protocol/access-token.ts';
 import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import { findClient } from '../protocol/client.ts';
+import { confirms } from '../protocol/confirmation.ts';
 import { OAuthError } from '../protocol/errors.ts';
 import type { BearerEndpoint } from '../protocol/feature.ts';
+import type { StandingToken } from '../protocol/ledger.ts';
 import { type EndpointRequest, Parameters, parseForm } from '../protocol/message.ts';
+import { claimMarks } from '../protocol/replay.ts';
 import { preflight } from './client-endpoints.ts';
 import { note, tellable } from './errors.ts';
 import { setApiHeaders } from './headers.ts';
@@ -58,12 +61,14 @@ function insufficientScope(issuer: string, scope: string): OAuthError {
 }
 
 async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: FastifyReply, server: AuthorizationServer) {
-  const request = toEndpointRequest(raw, server.context.now());
+  const request = toEndpointRequest(raw, server.context.now(), server.issuer);
   const { origin } = request;
   // Until the token tells whose it is, any client's origin may read that it is not valid.
   if (origin !== undefined) allowOrigin(origin, await server.catalogue.isClientOrigin(origin), reply);
-  const token = await readAccessToken(presentedToken(raw, request), request.now, server);
+  const presented = presentedToken(raw, request);
+  const token = await readAccessToken(presented.token, request.now, server);
   if (!token) throw new OAuthError('invalid_token', 'The access token is not valid.');
+  const headers = await checkBinding(token, presented, request, server);
   request.trace.clientId = token.clientId;
   request.trace.userId = token.user?.id ?? '';
   if (origin !== undefined) {
@@ -77,15 +82,44 @@ async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: Fast
   const response = await endpoint.handle(request, token, server);
   return reply
     .code(response.status)
-    .headers(response.headers ?? {})
+    .headers({ ...headers, ...response.headers })
     .send(response.body);
+}
+
+interface Presented {
+  readonly token: string;
+  readonly scheme: 'Bearer' | 'DPoP';
+}
+
+/**
+ * A bound token is good with a proof of its key only, under the scheme that goes with it (RFC 9449 §7.1, RFC 8705 §3).
+ * @returns headers for the answer
+ * @throws OAuthError `invalid_token`, or what is wrong with the proof
+ */
+async function checkBinding(
+  { cnf }: StandingToken,
+  { token, scheme }: Presented,
+  request: EndpointRequest,
+  server: AuthorizationServer,
+): Promise<Readonly<Record<string, string>>> {
+  // A token that is bound to a DPoP key goes with that scheme, and no other token does.
+  if ((cnf?.jkt !== undefined) !== (scheme === 'DPoP'))
+    throw new OAuthError('invalid_token', 'The access token does not go with this scheme.');
+  if (!cnf) return {};
+  for (const method of server.registries.confirmationMethods.values()) {
+    const possession = await method.prove(request, { accessToken: token }, server);
+    if (!possession || !confirms(possession, cnf)) continue;
+    await claimMarks(possession.marks, server.replayMarks);
+    return possession.headers;
+  }
+  throw new OAuthError('invalid_token', 'The key the access token is bound to was not shown.');
 }
 
 /**
  * The one token of a request: from the header, or from the form of a POST (OpenID Connect Core §5.3.1), never from the
  * URL, where logs and histories would keep it.
  */
-function presentedToken(raw: FastifyRequest, request: EndpointRequest): string {
+function presentedToken(raw: FastifyRequest, request: EndpointRequest): Presented {
   if (new Parameters(parseForm(queryOf(raw))).get('access_token') !== undefined) {
     throw new OAuthError('invalid_request', 'An access token does not belong in the URL.');
   }
@@ -95,15 +129,15 @@ function presentedToken(raw: FastifyRequest, request: EndpointRequest): string {
   const inForm = raw.method === 'POST' ? request.parameters.get('access_token') : undefined;
   if (header !== undefined && inForm !== undefined)
     throw new OAuthError('invalid_request', 'The access token was sent twice.');
-  const inHeader = /^bearer +(\S+)$/i.exec(header ?? '')?.[1];
+  const [, scheme = 'bearer', inHeader] = /^(bearer|dpop) +(\S+)$/i.exec(header ?? '') ?? [];
   if (header !== undefined && inHeader === undefined) {
-    throw /^bearer\b/i.test(header)
+    throw /^(bearer|dpop)\b/i.test(header)
       ? new OAuthError('invalid_request', 'The Authorization header is malformed.')
       : new NoToken();
   }
   const token = inHeader ?? inForm;
   if (token === undefined) throw new NoToken();
-  return token;
+  return { token, scheme: scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer' };
 }
 
 function allowOrigin(origin: string, allowed: boolean, reply: FastifyReply): void {

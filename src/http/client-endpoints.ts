@@ -12,6 +12,7 @@ import { authenticateClient, claimedClientId } from '../protocol/client-authenti
 import { OAuthError } from '../protocol/errors.ts';
 import type { ClientEndpoint } from '../protocol/feature.ts';
 import type { EndpointRequest } from '../protocol/message.ts';
+import { claimMarks } from '../protocol/replay.ts';
 import { note, tellable } from './errors.ts';
 import { setApiHeaders } from './headers.ts';
 import { queryOf, toEndpointRequest } from './message.ts';
@@ -43,11 +44,12 @@ export function clientEndpoints(
 async function answer(endpoint: ClientEndpoint, raw: FastifyRequest, reply: FastifyReply, server: AuthorizationServer) {
   // In a URL they would end in logs and histories.
   if (queryOf(raw) !== '') throw new OAuthError('invalid_request', 'Parameters belong in the body.');
-  const request = toEndpointRequest(raw, server.context.now());
+  const request = toEndpointRequest(raw, server.context.now(), server.issuer);
   if (endpoint.cors && request.origin !== undefined) await allowOrigin(request, reply, server);
   request.parameters.refuseRepeats();
-  const client = await authenticateClient(request, server, endpoint);
-  const response = await endpoint.handle({ ...request, client }, server);
+  const { client, marks } = await authenticateClient(request, server, endpoint);
+  if (!endpoint.claimsMarks) await claimMarks(marks, server.replayMarks);
+  const response = await endpoint.handle({ ...request, client, marks }, server);
   reply.code(response.status).headers(response.headers ?? {});
   return response.body === undefined ? reply.send() : reply.send(response.body);
 }

@@ -11,9 +11,10 @@ const LONGEST_URL = 8192;
 
 /**
  * @param now the moment this request lives in
+ * @param issuer what our published addresses begin with
  * @throws OAuthError `invalid_request`
  */
-export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointRequest {
+export function toEndpointRequest(request: FastifyRequest, now: Date, issuer: string): EndpointRequest {
   if ((request.raw.url?.length ?? 0) > LONGEST_URL)
     throw new OAuthError('invalid_request', 'The URL is too long.', { status: 414 });
   const text = request.method === 'POST' ? ((request.body as FormBody) ?? '') : queryOf(request);
@@ -23,10 +24,20 @@ export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointR
     method: request.method,
     parameters: new Parameters(parseForm(text)),
     authorization: request.raw.headersDistinct.authorization ?? [],
+    dpop: request.raw.headersDistinct.dpop ?? [],
+    address: issuer + pathOf(request),
+    certificate: undefined,
+    accept: request.headers.accept,
     origin: request.headers.origin,
     source: request.ip,
     trace: request.trace,
   };
+}
+
+function pathOf(request: FastifyRequest): string {
+  const url = request.raw.url ?? '';
+  const mark = url.indexOf('?');
+  return mark < 0 ? url : url.slice(0, mark);
 }
 
 export function queryOf(request: FastifyRequest): string {

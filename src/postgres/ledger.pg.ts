@@ -5,11 +5,13 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Authentication, Authorization } from '../protocol/authorization.ts';
 import { type ClaimsRequest, NO_CLAIMS } from '../protocol/claims-request.ts';
+import type { Confirmation } from '../protocol/confirmation.ts';
 import type { Minted } from '../protocol/feature.ts';
-import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
+import type { Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
 import { toUser } from './people.pg.ts';
+import { andAllMarked, postgresReplayMarks, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
 
 /** Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. */
 export const rootsOfGrant = sql`
@@ -82,20 +84,25 @@ export function storing(minted: Minted, spent: string): RawBuilder<unknown> {
   return sql`${
     accessToken
       ? sql`, stored_access_token AS (
-          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, audience, issued_at, expires_at)
+          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, audience, cnf, issued_at, expires_at)
           SELECT ${accessToken.id}::uuid, ${accessToken.hash}::bytea, grant_id, client_id, ${[...accessToken.scope]}::text[],
-                 ${[...accessToken.audience]}::text[], ${accessToken.issuedAt}::timestamptz, ${accessToken.expiresAt}::timestamptz
+                 ${[...accessToken.audience]}::text[], ${json(accessToken.cnf)}, ${accessToken.issuedAt}::timestamptz,
+                 ${accessToken.expiresAt}::timestamptz
           FROM ${from})`
       : sql``
   }${
     refreshToken
       ? sql`, stored_refresh_token AS (
-          INSERT INTO refresh_tokens (id, secret_hash, grant_id, client_id, scope, issued_at, expires_at)
+          INSERT INTO refresh_tokens (id, secret_hash, grant_id, client_id, scope, cnf, issued_at, expires_at)
           SELECT ${refreshToken.id}::uuid, ${refreshToken.hash}::bytea, grant_id, client_id, ${[...refreshToken.scope]}::text[],
-                 ${refreshToken.issuedAt}::timestamptz, ${refreshToken.expiresAt}::timestamptz
+                 ${json(refreshToken.cnf)}, ${refreshToken.issuedAt}::timestamptz, ${refreshToken.expiresAt}::timestamptz
           FROM ${from})`
       : sql``
   }`;
+}
+
+function json(cnf: Confirmation | undefined): RawBuilder<unknown> {
+  return sql`${cnf ? JSON.stringify(cnf) : null}::jsonb`;
 }
 
 interface TokenRow extends GrantRow {
@@ -103,6 +110,7 @@ interface TokenRow extends GrantRow {
   client_id: string;
   scope: string[];
   audience: string[];
+  cnf: Confirmation | null;
   issued_at: Date;
   expires_at: Date;
 }
@@ -119,22 +127,30 @@ function toStanding(row: TokenRow, kind: StandingToken['kind']): StandingToken {
     expiresAt: row.expires_at,
     user: toGrantUser(row),
     authentication: toAuthentication(row),
+    cnf: row.cnf ?? undefined,
     claims: row.requested_claims ?? NO_CLAIMS,
   };
 }
 
 export function postgresLedger(database: Sql): Ledger {
   return {
-    async record(token: AccessTokenRecord): Promise<void> {
-      await sql`
-        INSERT INTO access_tokens (id, secret_hash, client_id, scope, audience, issued_at, expires_at)
-        VALUES (${token.id}, ${token.hash}, ${token.clientId}, ${[...token.scope]}, ${[...token.audience]},
-                ${token.issuedAt}, ${token.expiresAt})`.execute(database);
+    async record(token, marks) {
+      if (!token) return marks.length === 0 ? undefined : postgresReplayMarks(database).claim(marks);
+      const { rows } = await sql<Spent>`
+        ${withMarks(marks)} recorded AS (
+          INSERT INTO access_tokens (id, secret_hash, client_id, scope, audience, cnf, issued_at, expires_at)
+          SELECT ${token.id}::uuid, ${token.hash}::bytea, ${token.clientId}::text, ${[...token.scope]}::text[],
+                 ${[...token.audience]}::text[], ${json(token.cnf)}, ${token.issuedAt}::timestamptz, ${token.expiresAt}::timestamptz
+          WHERE true ${andAllMarked(marks)}
+          RETURNING id
+        )
+        ${spent('recorded', marks)}`.execute(database);
+      return usedMark(marks, rows[0]);
     },
 
     async findAccessToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
       const { rows } = await sql<TokenRow>`
-        SELECT t.id, t.client_id, t.scope, t.audience, t.issued_at, t.expires_at, ${grantColumns}
+        SELECT t.id, t.client_id, t.scope, t.audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
         FROM access_tokens t
         JOIN clients c ON c.id = t.client_id
         LEFT JOIN grants g ON g.id = t.grant_id
@@ -147,7 +163,7 @@ export function postgresLedger(database: Sql): Ledger {
 
     async findRefreshToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
       const { rows } = await sql<TokenRow>`
-        SELECT t.id, t.client_id, t.scope, '{}'::text[] AS audience, t.issued_at, t.expires_at, ${grantColumns}
+        SELECT t.id, t.client_id, t.scope, '{}'::text[] AS audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
         FROM refresh_tokens t
         JOIN clients c ON c.id = t.client_id
         JOIN grants g ON g.id = t.grant_id

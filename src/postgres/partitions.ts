@@ -19,6 +19,8 @@ const DAY = 24 * HOUR;
 export const PARTITIONED = {
   access_tokens: { span: 15 * MINUTE, keep: 2 * HOUR },
   revocation_marks: { span: 15 * MINUTE, keep: 2 * HOUR },
+  replay_marks: { span: 10 * MINUTE, keep: 30 * MINUTE },
+  pushed_requests: { span: 15 * MINUTE, keep: 2 * HOUR },
   pending_authorizations: { span: 30 * MINUTE, keep: 2 * HOUR },
   authorization_codes: { span: 2 * HOUR, keep: 24 * HOUR },
   sessions: { span: 4 * HOUR, keep: 2 * DAY },

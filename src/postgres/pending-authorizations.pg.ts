@@ -7,6 +7,7 @@ import type { Sql } from './database.ts';
 interface Row {
   id: string;
   parameters: [string, string][];
+  pushed_request_id: string | null;
   browser_hash: Buffer | null;
   signed_in_at: Date | null;
   sign_in_id: string | null;
@@ -21,14 +22,14 @@ export function postgresPendingAuthorizations(database: Sql): PendingAuthorizati
   return {
     async open(pending: NewPendingAuthorization): Promise<void> {
       await sql`
-        INSERT INTO pending_authorizations (id, browser_hash, client_id, parameters, expires_at)
-        VALUES (${pending.id}, ${pending.browserHash ?? null}, ${pending.clientId},
+        INSERT INTO pending_authorizations (id, browser_hash, client_id, pushed_request_id, parameters, expires_at)
+        VALUES (${pending.id}, ${pending.browserHash ?? null}, ${pending.clientId}, ${pending.pushedRequestId ?? null},
                 ${JSON.stringify(pending.parameters.pairs())}::jsonb, ${pending.expiresAt})`.execute(database);
     },
 
     async find(id: string, browserHash: Buffer, now: Date): Promise<PendingAuthorization | undefined> {
       const { rows } = await sql<Row>`
-        SELECT id, parameters, browser_hash, signed_in_at, sign_in_id, consented_by, consented_scope,
+        SELECT id, parameters, pushed_request_id, browser_hash, signed_in_at, sign_in_id, consented_by, consented_scope,
                consented_claims, denied_at, closed_at
         FROM pending_authorizations
         WHERE id = ${id} AND expires_at > ${now} AND (browser_hash = ${browserHash} OR browser_hash IS NULL)`.execute(
@@ -79,6 +80,7 @@ function toPending(row: Row): PendingAuthorization {
       row.consented_by && row.consented_scope
         ? { userId: row.consented_by, scope: row.consented_scope, claims: row.consented_claims ?? [] }
         : undefined,
+    pushedRequestId: row.pushed_request_id ?? undefined,
     denied: row.denied_at !== null,
     closed: row.closed_at !== null,
   };

@@ -7,6 +7,7 @@ import type { Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
+import type { Confirmation } from './confirmation.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
@@ -23,10 +24,14 @@ export interface MintedAccessToken {
   readonly record: AccessTokenRecord | undefined;
 }
 
-/** Makes an access token for one target. Signs where it must; stores nothing. */
+/**
+ * Makes an access token for one target. Signs where it must; stores nothing.
+ * @param cnf the key it is bound to, if any
+ */
 export async function mintAccessToken(
   authorization: Authorization,
   target: Target,
+  cnf: Confirmation | undefined,
   now: Date,
   server: AuthorizationServer,
 ): Promise<MintedAccessToken> {
@@ -42,7 +47,7 @@ export async function mintAccessToken(
     return {
       value,
       expiresAt,
-      record: { id, hash, grantId, clientId: client.id, scope, audience, issuedAt: now, expiresAt },
+      record: { id, hash, grantId, clientId: client.id, scope, audience, cnf, issuedAt: now, expiresAt },
     };
   }
   const alg = target.resource.signingAlg ?? signingAlgs[0];
@@ -59,6 +64,7 @@ export async function mintAccessToken(
     exp: seconds(expiresAt),
     jti: mintId(now, server.context.random),
     ...(grantId !== undefined && { grant_id: grantId }),
+    ...(cnf && { cnf }),
     ...(authentication && {
       auth_time: seconds(authentication.time),
       acr: authentication.acr,
@@ -106,7 +112,7 @@ export async function verifySignedToken(
   const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
   if (!claims) return undefined;
   // We signed it, so its claims have the types we gave them.
-  const { jti, client_id, scope, aud, iat, exp, grant_id, auth_time, acr, amr } = claims as {
+  const { jti, client_id, scope, aud, iat, exp, grant_id, auth_time, acr, amr, cnf } = claims as {
     jti: string;
     client_id: string;
     scope: string;
@@ -117,6 +123,7 @@ export async function verifySignedToken(
     auth_time?: number;
     acr?: string;
     amr?: string[];
+    cnf?: Confirmation;
   };
   // Even a stolen key makes no token that outlives what the store remembers.
   if (!isUuid(jti) || exp - iat > server.profile.lifetimes.accessTokenMost) return undefined;
@@ -130,6 +137,7 @@ export async function verifySignedToken(
     issuedAt: new Date(iat * 1000),
     expiresAt: new Date(exp * 1000),
     user: undefined,
+    cnf,
     claims: NO_CLAIMS,
     authentication:
       auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },

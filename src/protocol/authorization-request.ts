@@ -28,6 +28,8 @@ export interface AuthorizationRequest {
   readonly scope: readonly string[];
   readonly resources: readonly string[];
   readonly codeChallenge: string | undefined;
+  /** The DPoP key the code shall be bound to (RFC 9449 §10). */
+  readonly dpopJkt: string | undefined;
   /** Claims asked for by name; those beyond the scopes need a consent of their own. */
   readonly claims: ClaimsRequest;
   readonly nonce: string | undefined;
@@ -59,6 +61,7 @@ export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
   'login_hint',
   'id_token_hint',
   'claims',
+  'dpop_jkt',
 ]);
 
 const LONGEST_NONCE = 512;
@@ -82,6 +85,7 @@ export async function parseAuthorizationRequest(
     client,
     responseType,
     codeChallenge: codeChallenge(parameters, client.requiresPkce),
+    dpopJkt: parseThumbprint(parameters),
     ...(await parseAccess(parameters, client, server)),
     nonce: parseNonce(parameters),
     prompt: parsePrompt(parameters),
@@ -161,6 +165,13 @@ function parseNonce(parameters: Parameters): string | undefined {
   // Never cut: a shortened nonce would not match, or match too much.
   if ((nonce?.length ?? 0) > LONGEST_NONCE) throw new OAuthError('invalid_request', 'nonce is too long.');
   return nonce;
+}
+
+function parseThumbprint(parameters: Parameters): string | undefined {
+  const thumbprint = parameters.get('dpop_jkt');
+  if (thumbprint !== undefined && !/^[A-Za-z0-9_-]{43}$/.test(thumbprint))
+    throw new OAuthError('invalid_request', 'dpop_jkt is not the thumbprint of a key.');
+  return thumbprint;
 }
 
 function parsePrompt(parameters: Parameters): ReadonlySet<Prompt> {

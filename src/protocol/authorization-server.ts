@@ -10,6 +10,7 @@ import type { PendingAuthorizations } from './interaction.ts';
 import type { Keyring } from './keys.ts';
 import type { Ledger } from './ledger.ts';
 import type { Profile } from './profile.ts';
+import type { ReplayMarks } from './replay.ts';
 import type { Sessions } from './session.ts';
 
 export interface AuthorizationServer {
@@ -21,6 +22,7 @@ export interface AuthorizationServer {
   readonly catalogue: Catalogue;
   readonly keyring: Keyring;
   readonly ledger: Ledger;
+  readonly replayMarks: ReplayMarks;
   readonly sessions: Sessions;
   readonly pendingAuthorizations: PendingAuthorizations;
   readonly remoteKeys: RemoteKeys;

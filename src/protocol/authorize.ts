@@ -24,6 +24,7 @@ import type { ApprovedRequest, ResponseMode } from './feature.ts';
 import { browserOf, findPending, type PendingAuthorization } from './interaction.ts';
 import type { BrowserRequest, BrowserResponse, Parameters } from './message.ts';
 import { isClaimable, type ReturnAddress, resolveReturnAddress } from './redirect-uri.ts';
+import { SOURCES, unwrap } from './request-source.ts';
 import { resolveResponseMode, sendResponse } from './response.ts';
 import { mintId } from './secrets.ts';
 import { type Session, type SignIn, sessionOf } from './session.ts';
@@ -33,31 +34,33 @@ const IDENTIFYING = ['client_id', 'redirect_uri', 'response_mode', 'request', 'r
 
 export async function authorize(request: BrowserRequest, server: AuthorizationServer): Promise<BrowserResponse> {
   // 1, 2
-  const { parameters, pending, address, mode, problem } = await carriedRequest(request, server);
+  const carried = await carriedRequest(request, server);
+  const { parameters, pending, pushedRequestId, address, mode, problem } = carried;
   try {
     if (problem) throw problem;
     // 3
     const asked = await parseAuthorizationRequest(parameters, address.client, request.now, server);
     // A form posted from another site comes without our SameSite cookies: it is kept and fetched by a GET that has them.
-    if (request.method === 'POST') return await keep(request, parameters, address, undefined, server);
+    if (request.method === 'POST') return await keep(request, carried, undefined, server);
     // 4
     const session = await sessionOf(request, server.sessions, address.client.id);
     const step = nextStep(asked, address, session, pending, request.now);
     if (step.kind === 'refuse') throw step.error;
     if (step.kind !== 'proceed' || !session)
-      return await interact(
-        step.kind === 'proceed' ? 'login' : step.kind,
-        request,
-        parameters,
-        address,
-        pending,
-        server,
-      );
+      return await interact(step.kind === 'proceed' ? 'login' : step.kind, request, carried, server);
     // 5
     const { signIn } = step;
     request.trace.userId = signIn.user.id;
     request.trace.event = 'authorization_granted';
-    const approved = { request: asked, address, signIn, session, pendingId: pending?.id, now: request.now };
+    const approved = {
+      request: asked,
+      address,
+      signIn,
+      session,
+      pushedRequestId,
+      pendingId: pending?.id,
+      now: request.now,
+    };
     return await respond(approved, mode, server);
   } catch (error) {
     return refuse(error, request, address, mode, pending, server);
@@ -66,6 +69,7 @@ export async function authorize(request: BrowserRequest, server: AuthorizationSe
 
 interface CarriedRequest {
   readonly parameters: Parameters;
+  readonly pushedRequestId: string | undefined;
   readonly pending: PendingAuthorization | undefined;
   readonly address: ReturnAddress;
   readonly mode: ResponseMode;
@@ -84,38 +88,20 @@ async function carriedRequest(request: BrowserRequest, server: AuthorizationServ
     // Kept as it was read the first time, whatever had carried it.
     const pending = await findPending(id, browserOf(request, server), request.now, server, { unbound: true });
     const client = await identifyClient(pending.parameters, request, server);
-    return { parameters: pending.parameters, pending, ...proveReturn(pending.parameters, client, server) };
+    const { parameters, pushedRequestId } = pending;
+    return { parameters, pushedRequestId, pending, ...proveReturn(parameters, client, server) };
   }
   const client = await identifyClient(outer, request, server);
   try {
-    const parameters = await unwrapped(outer, client, request.now, server);
-    return { parameters, pending: undefined, ...proveReturn(parameters, client, server) };
+    const { parameters, pushedRequestId } = await unwrap(outer, client, 'authorization endpoint', request.now, server);
+    return { parameters, pushedRequestId, pending: undefined, ...proveReturn(parameters, client, server) };
   } catch (problem) {
     if (!(problem instanceof OAuthError) || !SOURCES.some((name) => outer.get(name) !== undefined)) throw problem;
     // What the request object says is not known, but an address beside it may be proven by itself.
     const address = addressBeside(outer, client, server);
     if (!address) throw problem;
-    return { parameters: outer, pending: undefined, problem, ...address };
+    return { parameters: outer, pushedRequestId: undefined, pending: undefined, problem, ...address };
   }
-}
-
-/** RFC 9101 §5, OpenID Connect Core §6: parameters that carry the others. */
-const SOURCES = ['request', 'request_uri'] as const;
-const UNSUPPORTED = { request: 'request_not_supported', request_uri: 'request_uri_not_supported' } as const;
-
-/** The request itself, out of what carries it. */
-async function unwrapped(
-  outer: Parameters,
-  client: Client,
-  now: Date,
-  server: AuthorizationServer,
-): Promise<Parameters> {
-  const [name, another] = SOURCES.filter((source) => outer.get(source) !== undefined);
-  if (name === undefined) return outer;
-  if (another !== undefined) throw new OAuthError('invalid_request', 'request and request_uri exclude each other.');
-  const source = server.registries.requestSources.get(name);
-  if (!source) throw new OAuthError(UNSUPPORTED[name], `${name} is not supported.`);
-  return source.read(outer, client, now, server);
 }
 
 function addressBeside(outer: Parameters, client: Client, server: AuthorizationServer) {
@@ -160,7 +146,7 @@ async function respond(
   });
   const parameters = { ...answer, ...Object.fromEntries(more.map(({ name, value }) => [name, value])) };
   const cookies = more.flatMap((parameter) => parameter.cookies ?? []);
-  return { ...sendResponse(approved.address, mode, parameters, server.issuer), cookies };
+  return { ...(await sendResponse(approved.address, mode, parameters, approved.now, server)), cookies };
 }
 
 export type Step =
@@ -245,12 +231,11 @@ type InteractionPage = 'login' | 'select-account' | 'consent';
 async function interact(
   page: InteractionPage,
   request: BrowserRequest,
-  parameters: Parameters,
-  address: ReturnAddress,
-  pending: PendingAuthorization | undefined,
+  carried: CarriedRequest,
   server: AuthorizationServer,
 ): Promise<BrowserResponse> {
-  if (!pending) return keep(request, parameters, address, page, server);
+  const { pending } = carried;
+  if (!pending) return keep(request, carried, page, server);
   const browser = browserOf(request, server);
   if (!pending.bound && !(await server.pendingAuthorizations.bind(pending.id, browser.hash, request.now))) {
     throw new OAuthError('invalid_request', 'This sign-in was begun in another browser.');
@@ -260,8 +245,7 @@ async function interact(
 
 async function keep(
   request: BrowserRequest,
-  parameters: Parameters,
-  address: ReturnAddress,
+  { parameters, pushedRequestId, address }: CarriedRequest,
   page: InteractionPage | undefined,
   server: AuthorizationServer,
 ): Promise<BrowserResponse> {
@@ -270,6 +254,7 @@ async function keep(
   const browser = page === undefined ? undefined : browserOf(request, server);
   await server.pendingAuthorizations.open({
     id,
+    pushedRequestId,
     browserHash: browser?.hash,
     clientId: address.client.id,
     parameters: parameters.only(AUTHORIZATION_PARAMETERS),
@@ -297,6 +282,7 @@ async function refuse(
     throw new OAuthError('invalid_request', 'This sign-in is finished. Start again at the application if you need to.');
   }
   request.trace.event = told.code;
-  const response = sendResponse(address, mode, { error: told.code, error_description: told.message }, server.issuer);
+  const parameters = { error: told.code, error_description: told.message };
+  const response = await sendResponse(address, mode, parameters, request.now, server);
   return error instanceof OAuthError ? response : { ...response, cause: error };
 }

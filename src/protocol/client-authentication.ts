@@ -10,9 +10,10 @@ import { type Client, findClient, isPublic } from './client.ts';
 import { OAuthError } from './errors.ts';
 import type { ClaimedClient, ClientAuthenticationMethod } from './feature.ts';
 import type { EndpointRequest } from './message.ts';
+import type { ReplayMark } from './replay.ts';
 
 /**
- * The client that makes a request, authenticated.
+ * The client that makes a request, authenticated, with what of its proof may be used once only.
  * @param options.publicClients whether `client_id` alone is enough for a public client
  * @throws OAuthError `invalid_request` for two methods at once, `invalid_client` for everything else
  */
@@ -20,31 +21,34 @@ export async function authenticateClient(
   request: EndpointRequest,
   server: AuthorizationServer,
   { publicClients }: { publicClients: boolean },
-): Promise<Client> {
+): Promise<{ client: Client; marks: readonly ReplayMark[] }> {
   if (request.authorization.length > 1) throw new OAuthError('invalid_request', 'More than one Authorization header.');
   const used: { method: ClientAuthenticationMethod; claim: ClaimedClient }[] = [];
   for (const method of server.registries.clientAuthenticationMethods.values()) {
     const claim = method.claims(request);
     if (claim) used.push({ method, claim });
   }
-  const [only, ...others] = used;
-  if (others.length > 0) throw new OAuthError('invalid_request', 'More than one client authentication method.');
-  if (!only) throw refused(request, server, 'no client authentication');
-  const { method, claim } = only;
+  const explicit = used.filter(({ method }) => !method.implicit);
+  if (explicit.length > 1) throw new OAuthError('invalid_request', 'More than one client authentication method.');
+  const clientId = (explicit[0] ?? used[0])?.claim.clientId;
+  const client = await findClient(server.catalogue, clientId);
+  // A request with nothing but a client_id and a certificate may mean either: the registration says which.
+  const chosen = explicit[0] ?? used.find(({ method }) => method.name === client?.authenticationMethod) ?? used[0];
+  if (!chosen) throw refused(request, server, 'no client authentication');
+  const { method, claim } = chosen;
   request.trace.clientId = claim.clientId;
   const named = request.parameters.get('client_id');
-  const client = await findClient(server.catalogue, claim.clientId);
   // Where a public client proves nothing it counts as unknown, or the answer would tell that there is one.
   const registered = client?.authenticationMethod === method.name && (publicClients || !isPublic(client));
   const eligible = registered ? client : undefined;
-  const proven = await claim.prove(eligible, request.now);
+  const marks = await claim.prove(eligible, server);
   if (!eligible) {
     const registeredFor = client && `registered for ${client.authenticationMethod}, not ${method.name}`;
     throw refused(request, server, registeredFor ?? 'unknown or disabled client');
   }
-  if (!proven) throw refused(request, server, 'wrong or expired credentials');
+  if (!marks) throw refused(request, server, 'wrong or expired credentials');
   if (named !== undefined && named !== eligible.id) throw refused(request, server, 'client_id is another one');
-  return eligible;
+  return { client: eligible, marks };
 }
 
 /** The client a request claims to come from, unproven; for the log and for CORS. */

@@ -8,6 +8,7 @@ import type { Authorization } from './authorization.ts';
 import type { AuthorizationRequest } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { type Client, type ClientMetadataCheck, coreClientMetadata, type RegistrationRules } from './client.ts';
+import type { ConfirmationMethod, Possession } from './confirmation.ts';
 import type { AccessTokenRecord, RefreshTokenRecord, StandingToken } from './ledger.ts';
 import type {
   BrowserRequest,
@@ -19,6 +20,7 @@ import type {
 } from './message.ts';
 import type { Profile } from './profile.ts';
 import type { ReturnAddress } from './redirect-uri.ts';
+import type { ReplayMark } from './replay.ts';
 import type { EndedSignIn, Session, SignIn } from './session.ts';
 
 export interface Feature {
@@ -27,6 +29,7 @@ export interface Feature {
   readonly grantTypes?: readonly GrantType[];
   readonly responseTypes?: readonly ResponseType[];
   readonly responseModes?: readonly ResponseMode[];
+  readonly confirmationMethods?: readonly ConfirmationMethod[];
   readonly requestSources?: readonly RequestSource[];
   readonly responseParameters?: readonly ResponseParameter[];
   readonly clientAuthenticationMethods?: readonly ClientAuthenticationMethod[];
@@ -49,8 +52,16 @@ export interface GrantType {
   verify(request: TokenRequest, server: AuthorizationServer): Promise<VerifiedGrant>;
 }
 
-export interface TokenRequest extends EndpointRequest {
+/** A request of a client that has authenticated. */
+export interface ClientRequest extends EndpointRequest {
   readonly client: Client;
+  /** Single-use proofs it came with, to be claimed by whoever changes something; the edge does it elsewhere. */
+  readonly marks: readonly ReplayMark[];
+}
+
+export interface TokenRequest extends ClientRequest {
+  /** The key that what is minted will be bound to. */
+  readonly possession: Possession | undefined;
 }
 
 export interface VerifiedGrant {
@@ -62,13 +73,22 @@ export interface VerifiedGrant {
    * @returns the refresh token the client shall hold from now on, if that is not the newly minted one
    * @throws OAuthError when somebody else was faster
    */
-  spend(minted: Minted): Promise<{ refreshToken?: string | undefined }>;
+  spend(minted: Minted): Promise<{ readonly refreshToken?: string | undefined }>;
 }
 
 /** What was made and must be stored by `spend`. */
 export interface Minted {
+  /** Claimed by the same statement: unless all are new, nothing is spent. */
+  readonly marks: readonly ReplayMark[];
   readonly accessToken: AccessTokenRecord | undefined;
   readonly refreshToken: (RefreshTokenRecord & { readonly value: string }) | undefined;
+}
+
+/** The parameters of a request out of what carried them. */
+export interface CarriedParameters {
+  readonly parameters: Parameters;
+  /** The pushed request they were, to be used up when it is answered with a code (RFC 9126 §7.3). */
+  readonly pushedRequestId?: string;
 }
 
 /** RFC 9101 §5: a parameter of the authorization request that carries the others in another form (`request`, `request_uri`). */
@@ -79,7 +99,7 @@ export interface RequestSource {
    * The request it carries. What else stood beside it does not count any more (RFC 9101 §6.3).
    * @throws OAuthError when it is not good; it goes to the client if an address of it is proven, else it is shown
    */
-  read(outer: Parameters, client: Client, now: Date, server: AuthorizationServer): Promise<Parameters>;
+  read(outer: Parameters, client: Client, now: Date, server: AuthorizationServer): Promise<CarriedParameters>;
 }
 
 /** A parameter of successful authorization responses that no response type owns (OAuth Parameters Registry). */
@@ -115,6 +135,8 @@ export interface ApprovedRequest {
   readonly signIn: SignIn;
   /** The browser's, with everybody who is signed in. */
   readonly session: Session;
+  /** The pushed request this answers, if it was one. */
+  readonly pushedRequestId: string | undefined;
   /** The pending authorization this completes, if there was one. */
   readonly pendingId: string | undefined;
   readonly now: Date;
@@ -123,20 +145,34 @@ export interface ApprovedRequest {
 /** OAuth 2.0 Multiple Response Types §2.1: how the response's parameters travel. */
 export interface ResponseMode {
   readonly name: string;
-  send(address: ReturnAddress, parameters: Readonly<Record<string, string>>): BrowserResponse;
+  /** @param parameters of the response or error, with `state` and `iss` */
+  send(
+    address: ReturnAddress,
+    parameters: Readonly<Record<string, string>>,
+    now: Date,
+    server: AuthorizationServer,
+  ): Promise<BrowserResponse>;
 }
 
 /** RFC 6749 §2.3. Methods are asked in order whether the request uses them; exactly one must say yes. */
 export interface ClientAuthenticationMethod {
   readonly name: string;
+  /**
+   * Puts nothing of its own into a request but `client_id`: where several such methods would do, the client's registration
+   * says which one it is.
+   */
+  readonly implicit?: true;
   /** The client the request claims to be by this method, or `undefined` when the method is not used. */
   claims(request: EndpointRequest): ClaimedClient | undefined;
 }
 
 export interface ClaimedClient {
   readonly clientId: string;
-  /** Whether the claim is proven. Called also for unknown clients (with `undefined`), and then does the same work. */
-  prove(client: Client | undefined, now: Date): Promise<boolean>;
+  /**
+   * Whether the claim is proven. Called also for unknown clients (with `undefined`), and then does the same work.
+   * @returns what of the proof may be used once only (mostly nothing), or `undefined` when it proves nothing
+   */
+  prove(client: Client | undefined, server: AuthorizationServer): Promise<readonly ReplayMark[] | undefined>;
 }
 
 interface EndpointBase {
@@ -153,7 +189,9 @@ export interface ClientEndpoint extends EndpointBase {
   readonly cors: boolean;
   /** Whether clients without credentials may call it. */
   readonly publicClients: boolean;
-  handle(request: TokenRequest, server: AuthorizationServer): Promise<EndpointResponse>;
+  /** Whether `handle` claims the request's marks itself, with the statement it makes anyway. */
+  readonly claimsMarks?: true;
+  handle(request: ClientRequest, server: AuthorizationServer): Promise<EndpointResponse>;
 }
 
 /** Called with an access token addressed to us (RFC 6750). */
@@ -198,6 +236,7 @@ export interface Registries {
   readonly grantTypes: ReadonlyMap<string, GrantType>;
   readonly responseTypes: ReadonlyMap<string, ResponseType>;
   readonly responseModes: ReadonlyMap<string, ResponseMode>;
+  readonly confirmationMethods: ReadonlyMap<string, ConfirmationMethod>;
   readonly requestSources: ReadonlyMap<string, RequestSource>;
   readonly responseParameters: ReadonlyMap<string, ResponseParameter>;
   readonly clientAuthenticationMethods: ReadonlyMap<string, ClientAuthenticationMethod>;
@@ -240,7 +279,14 @@ export function assemble(features: readonly Feature[], profile: Profile): Regist
     ),
     responseModes: keyed(
       'response mode',
-      features.flatMap((feature) => feature.responseModes ?? []),
+      offered(
+        features.flatMap((feature) => feature.responseModes ?? []),
+        profile.responseModes,
+      ),
+    ),
+    confirmationMethods: keyed(
+      'confirmation method',
+      features.flatMap((feature) => feature.confirmationMethods ?? []),
     ),
     requestSources: keyed(
       'request source',

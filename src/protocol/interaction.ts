@@ -31,12 +31,15 @@ export interface PendingAuthorization {
     | { readonly userId: string; readonly scope: readonly string[]; readonly claims: readonly string[] }
     | undefined;
   readonly denied: boolean;
+  /** The pushed request it came from. */
+  readonly pushedRequestId: string | undefined;
   /** Answered: a code or an error has gone back. */
   readonly closed: boolean;
 }
 
 export interface NewPendingAuthorization {
   readonly id: string;
+  readonly pushedRequestId: string | undefined;
   readonly browserHash: Buffer | undefined;
   readonly clientId: string;
   readonly parameters: Parameters;

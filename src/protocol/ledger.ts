@@ -8,6 +8,8 @@
 import type { Authentication } from './authorization.ts';
 import type { User } from './claims.ts';
 import type { ClaimsRequest } from './claims-request.ts';
+import type { Confirmation } from './confirmation.ts';
+import type { ReplayMark } from './replay.ts';
 import type { Credential } from './secrets.ts';
 
 /** An opaque access token as it is stored; JWT access tokens are not. */
@@ -18,6 +20,8 @@ export interface AccessTokenRecord {
   readonly clientId: string;
   readonly scope: readonly string[];
   readonly audience: readonly string[];
+  /** The key it is bound to. */
+  readonly cnf: Confirmation | undefined;
   readonly issuedAt: Date;
   readonly expiresAt: Date;
 }
@@ -27,6 +31,8 @@ export interface RefreshTokenRecord {
   readonly id: string;
   readonly hash: Buffer;
   readonly scope: readonly string[];
+  /** The key a public client must show with it. */
+  readonly cnf: Confirmation | undefined;
   readonly issuedAt: Date;
   /** The end of its idle time. */
   readonly expiresAt: Date;
@@ -43,6 +49,7 @@ export interface StandingToken {
   readonly issuedAt: Date;
   readonly expiresAt: Date;
   readonly user: User | undefined;
+  readonly cnf: Confirmation | undefined;
   readonly authentication: Authentication | undefined;
   /** Claims that were asked for by name (OpenID Connect Core §5.5). */
   readonly claims: ClaimsRequest;
@@ -59,8 +66,11 @@ export interface SignedToken {
 export type Revocation = 'revoked' | 'foreign' | 'unknown';
 
 export interface Ledger {
-  /** Records an opaque access token that comes from no grant. One statement. */
-  record(token: AccessTokenRecord): Promise<void>;
+  /**
+   * Records an opaque access token that comes from no grant, unless one of the marks was used before. One statement; none
+   * when there is nothing to record and to claim.
+   */
+  record(token: AccessTokenRecord | undefined, marks: readonly ReplayMark[]): Promise<ReplayMark | undefined>;
   /** A standing opaque access token. One statement. */
   findAccessToken(credential: Credential, now: Date): Promise<StandingToken | undefined>;
   /** A standing refresh token (for its own client's introspection). One statement. */

@@ -103,6 +103,12 @@ export interface Trace {
   event?: string;
 }
 
+export interface ClientCertificate {
+  readonly der: Buffer;
+  /** Whether it chains to an authority we trust, as TLS found it. */
+  readonly trusted: boolean;
+}
+
 export interface EndpointRequest {
   /** Shown to the caller as `X-Request-Id` and on every error page. */
   readonly id: string;
@@ -112,6 +118,14 @@ export interface EndpointRequest {
   readonly parameters: Parameters;
   /** Every `Authorization` header that arrived; more than one is refused, not chosen from. */
   readonly authorization: readonly string[];
+  /** Every `DPoP` header that arrived (RFC 9449 §4.3: one). */
+  readonly dpop: readonly string[];
+  /** The address it was sent to as we publish it, never as its headers say: what a proof must name. */
+  readonly address: string;
+  /** The certificate the caller proved to hold, seen by us or by a proxy we trust. */
+  readonly certificate: ClientCertificate | undefined;
+  /** The `Accept` header. */
+  readonly accept: string | undefined;
   /** The `Origin` header, as sent. */
   readonly origin: string | undefined;
   /** The caller's network address, past trusted proxies only. */

@@ -12,8 +12,24 @@ export interface Profile {
   /** Algorithms we sign with; the first is the default of JWT access tokens. */
   readonly signingAlgs: readonly SigningAlg[];
   readonly idTokenAlg: SigningAlg;
-  /** Algorithms clients sign with: assertions and request objects. */
+  /** Algorithms clients sign with: assertions, request objects and DPoP proofs. */
   readonly clientSigningAlgs: readonly SigningAlg[];
+  /** Response modes that may be registered and used. */
+  readonly responseModes: readonly string[];
+  /** Whether requests must be pushed (RFC 9126 §5) and name their redirect URI. */
+  readonly requiresPushedRequests: boolean;
+  /** Whether tokens must be bound to a key. */
+  readonly requiresSenderConstraint: boolean;
+  /** Whether each client must sign requests, or have responses or introspection signed: at least one of the three. */
+  readonly requiresMessageSigning: boolean;
+  /** Whether request objects must say from when until when they are good, an hour at most. */
+  readonly requiresRequestObjectTimes: boolean;
+  /** The form `aud` of a client assertion must have; endpoint addresses only where a client is registered so. */
+  readonly assertionAudience: 'the issuer as a string' | 'the issuer';
+  /** Which clients may have http redirect URIs, on loopback. */
+  readonly loopbackRedirectsOf: 'all clients' | 'native clients';
+  /** Whether browser code of clients may read our answers (CORS) and look after sessions in a frame. */
+  readonly browserClients: boolean;
   /** Whether a confidential client may be registered without PKCE (`require_pkce: false`). */
   readonly pkceMayBeWaived: boolean;
   /** Which clients' refresh tokens are replaced at each use. */
@@ -53,13 +69,62 @@ const lifetimes = {
 export const oauth21: Profile = {
   name: 'oauth21',
   grantTypes: ['authorization_code', 'refresh_token', 'client_credentials'], // OAuth 2.1 §4; no password, no implicit
-  clientAuthenticationMethods: ['client_secret_basic', 'client_secret_post', 'none'], // OAuth 2.1 §2.4
+  clientAuthenticationMethods: [
+    'client_secret_basic',
+    'client_secret_post',
+    'private_key_jwt',
+    'tls_client_auth',
+    'self_signed_tls_client_auth',
+    'none',
+  ], // OAuth 2.1 §2.4, RFC 8705 §2
   signingAlgs: ['ES256', 'RS256', 'PS256', 'EdDSA'],
   idTokenAlg: 'RS256', // OpenID Connect Core §15.1, Registration §2
   clientSigningAlgs: ['ES256', 'RS256', 'PS256', 'EdDSA'], // OpenID Connect Core §6.1, RFC 8725 §3.2
+  responseModes: ['query', 'form_post', 'jwt', 'query.jwt', 'form_post.jwt', 'fragment.jwt'],
+  requiresPushedRequests: false,
+  requiresSenderConstraint: false,
+  requiresMessageSigning: false,
+  requiresRequestObjectTimes: false,
+  assertionAudience: 'the issuer', // RFC 7523bis §4
+  loopbackRedirectsOf: 'all clients',
+  browserClients: true,
   pkceMayBeWaived: true, // OpenID Connect Core knows no PKCE; OAuth 2.1 §7.5.1 lets a confidential client rely on nonce
   rotateRefreshTokensOf: 'public clients', // OAuth 2.1 §4.3.1
   lifetimes,
 };
 
-export const profiles: readonly Profile[] = [oauth21];
+/** FAPI 2.0 Security Profile, Final. */
+export const fapi2Security: Profile = {
+  name: 'fapi2-security',
+  grantTypes: ['authorization_code', 'refresh_token', 'client_credentials'], // §5.3.2.1-2
+  clientAuthenticationMethods: ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'], // §5.3.2.1-3, -6
+  signingAlgs: ['PS256', 'ES256', 'EdDSA'], // §5.4.1-1
+  idTokenAlg: 'PS256',
+  clientSigningAlgs: ['PS256', 'ES256', 'EdDSA'], // §5.4.1-1
+  responseModes: ['query', 'form_post', 'jwt', 'query.jwt', 'form_post.jwt'],
+  requiresPushedRequests: true, // §5.3.2.2-3, -6
+  requiresSenderConstraint: true, // §5.3.2.1-4
+  requiresMessageSigning: false,
+  requiresRequestObjectTimes: true, // Message Signing §5.3.1-3, -4
+  assertionAudience: 'the issuer as a string', // §5.3.2.1-8
+  loopbackRedirectsOf: 'native clients', // §5.3.2.2-8
+  browserClients: false, // §5.2.3-3, and public clients are none (§5.3.2.1-3)
+  pkceMayBeWaived: false, // §5.3.2.2-5
+  rotateRefreshTokensOf: 'nobody', // §5.3.2.1-9
+  lifetimes,
+};
+
+/** FAPI 2.0 Message Signing, Final: the same, and something signed for the record. */
+export const fapi2MessageSigning: Profile = {
+  ...fapi2Security,
+  name: 'fapi2-message-signing',
+  requiresMessageSigning: true,
+};
+
+export const profiles: readonly Profile[] = [oauth21, fapi2Security, fapi2MessageSigning];
+
+/** The profile a client is held to: the server's, or a stricter one that the client is registered for (`profile`). */
+export function profileOf(client: { readonly metadata: Readonly<Record<string, unknown>> }, own: Profile): Profile {
+  const named = profiles.find(({ name }) => name === client.metadata.profile);
+  return named !== undefined && profiles.indexOf(named) > profiles.indexOf(own) ? named : own;
+}

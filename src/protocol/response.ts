@@ -25,11 +25,9 @@ export function sendResponse(
   address: ReturnAddress,
   mode: ResponseMode,
   parameters: Readonly<Record<string, string>>,
-  issuer: string,
-): BrowserResponse {
-  return mode.send(address, {
-    ...parameters,
-    ...(address.state !== undefined && { state: address.state }),
-    iss: issuer,
-  });
+  now: Date,
+  server: AuthorizationServer,
+): Promise<BrowserResponse> {
+  const { state } = address;
+  return mode.send(address, { ...parameters, ...(state !== undefined && { state }), iss: server.issuer }, now, server);
 }

@@ -3,7 +3,7 @@
  *
  *  1. The client has authenticated (client-authentication.ts, before we are called).
  *  2. The grant type is offered here and allowed to this client.
- *  3. (Proof of possession: its confirmation methods will stand here.)
+ *  3. A proof of possession, where there is one or must be: what is minted is bound to its key.
  *  4. The grant is verified; nothing is written.
  *  5. Scope and resource are narrowed, never widened.
  *  6. The tokens are minted and signed; nothing is stored.
@@ -15,18 +15,24 @@
  */
 import { mintAccessToken } from './access-token.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
+import { isPublic } from './client.ts';
+import { provePossession } from './confirmation.ts';
 import { OAuthError } from './errors.ts';
-import type { GrantType, Minted, TokenRequest, VerifiedGrant } from './feature.ts';
+import type { ClientRequest, GrantType, Minted, TokenRequest, VerifiedGrant } from './feature.ts';
 import { mintIdToken } from './id-token.ts';
 import type { EndpointResponse } from './message.ts';
 import { mintCredential } from './secrets.ts';
 import { narrow, type Target } from './target.ts';
 
-export async function token(request: TokenRequest, server: AuthorizationServer): Promise<EndpointResponse> {
-  const { now, client, parameters } = request;
+export async function token(asked: ClientRequest, server: AuthorizationServer): Promise<EndpointResponse> {
+  const { now, client, parameters } = asked;
   // 2
-  const grantType = resolveGrantType(request, server);
-  request.trace.grantType = grantType.name;
+  const grantType = resolveGrantType(asked, server);
+  asked.trace.grantType = grantType.name;
+  // 3
+  const possession = await provePossession(asked, client, server);
+  const request: TokenRequest = { ...asked, possession };
+  const marks = [...asked.marks, ...(possession?.marks ?? [])];
   // 4
   const grant = await grantType.verify(request, server);
   const { authorization } = grant;
@@ -35,19 +41,20 @@ export async function token(request: TokenRequest, server: AuthorizationServer):
   // 5
   const target = narrow(authorization, parameters, await server.catalogue.resources(), server.issuer);
   // 6
-  const accessToken = await mintAccessToken(authorization, target, now, server);
+  const accessToken = await mintAccessToken(authorization, target, possession?.cnf, now, server);
   const idToken = await idTokenFor(grant, target, accessToken.value, request, server);
-  const refreshToken = grant.newRefreshToken ? mintRefreshToken(grant, now, server) : undefined;
+  const refreshToken = grant.newRefreshToken ? mintRefreshToken(grant, request, server) : undefined;
   // 7
-  const spent = await grant.spend({ accessToken: accessToken.record, refreshToken });
+  const spent = await grant.spend({ marks, accessToken: accessToken.record, refreshToken });
   request.trace.event = 'token_issued';
   // 8
   const kept = spent.refreshToken ?? refreshToken?.value;
   return {
     status: 200,
+    ...(possession && { headers: possession.headers }),
     body: {
       access_token: accessToken.value,
-      token_type: 'Bearer',
+      token_type: possession?.tokenType ?? 'Bearer',
       expires_in: Math.max(1, Math.round((accessToken.expiresAt.getTime() - now.getTime()) / 1000)),
       scope: target.scope.join(' '),
       ...(kept !== undefined && client.grantTypes.includes('refresh_token') && { refresh_token: kept }),
@@ -56,7 +63,7 @@ export async function token(request: TokenRequest, server: AuthorizationServer):
   };
 }
 
-function resolveGrantType({ parameters, client }: TokenRequest, server: AuthorizationServer): GrantType {
+function resolveGrantType({ parameters, client }: ClientRequest, server: AuthorizationServer): GrantType {
   const name = parameters.get('grant_type');
   if (name === undefined) throw new OAuthError('invalid_request', 'grant_type is required.');
   const grantType = server.registries.grantTypes.get(name);
@@ -69,13 +76,15 @@ function resolveGrantType({ parameters, client }: TokenRequest, server: Authoriz
 
 function mintRefreshToken(
   { authorization }: VerifiedGrant,
-  now: Date,
+  { now, client, possession }: TokenRequest,
   server: AuthorizationServer,
 ): Minted['refreshToken'] {
   const { value, id, hash } = mintCredential('refresh_token', now, server.context.random);
   const idle = now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000;
   const expiresAt = new Date(Math.min(idle, authorization.expiresAt?.getTime() ?? idle));
-  return { value, id, hash, scope: authorization.scope, issuedAt: now, expiresAt };
+  // RFC 9449 §5: a client that authenticates is bound by that and may change its key; another one by the key itself.
+  const cnf = isPublic(client) ? possession?.cnf : undefined;
+  return { value, id, hash, scope: authorization.scope, cnf, issuedAt: now, expiresAt };
 }
 
 /** An ID token goes with every token that carries `openid` and stands for a person (Core §3.1.3.3, §12.2). */

@@ -10,6 +10,7 @@ import {
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
+import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
 import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
@@ -21,6 +22,7 @@ interface Row extends GrantRow {
   code_challenge: string | null;
   nonce: string | null;
   expires_at: Date;
+  dpop_jkt: string | null;
   redeemed_at: Date | null;
   stands: boolean | null;
 }
@@ -28,7 +30,7 @@ interface Row extends GrantRow {
 export function postgresCodes(database: Sql): Codes {
   return {
     async issue({ code, approved, ...grant }: NewCode, now: Date) {
-      const { request, address, signIn, pendingId = null } = approved;
+      const { request, address, signIn, pendingId = null, pushedRequestId = null } = approved;
       const { authentication } = signIn;
       const { rows } = await sql`
         WITH standing AS (
@@ -45,6 +47,10 @@ export function postgresCodes(database: Sql): Codes {
           -- Only with a grant to show for it: else the client is still to be told that there is none.
           UPDATE pending_authorizations SET closed_at = ${now}
           WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
+        ), used AS (
+          -- A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3).
+          UPDATE pushed_requests SET consumed_at = ${now}
+          WHERE id = ${pushedRequestId}::uuid AND consumed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
         ), granted AS (
           INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
                               claims, auth_time, acr, amr, created_at, expires_at)
@@ -52,11 +58,13 @@ export function postgresCodes(database: Sql): Codes {
                  ${grant.sessionBound}::boolean, ${[...request.scope]}::text[], ${[...request.resources]}::text[],
                  ${request.claims === NO_CLAIMS ? null : JSON.stringify(request.claims)}::jsonb, ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
                  ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
-          FROM standing WHERE ${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered)
+          FROM standing
+          WHERE (${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered))
+            AND (${pushedRequestId}::uuid IS NULL OR EXISTS (SELECT FROM used))
           RETURNING id, client_id
         )
-        INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, nonce, expires_at)
-        SELECT ${code.id}::uuid, ${code.hash}::bytea, id, client_id, ${address.redirectUri}::text, ${request.codeChallenge ?? null}::text,
+        INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at)
+        SELECT ${code.id}::uuid, ${code.hash}::bytea, id, client_id, ${address.redirectUri}::text, ${request.codeChallenge ?? null}::text, ${request.dpopJkt ?? null}::text,
                ${request.nonce ?? null}::text, ${grant.expiresAt}::timestamptz
         FROM granted RETURNING id`.execute(database);
       return rows.length === 1 ? 'issued' : 'gone';
@@ -64,7 +72,7 @@ export function postgresCodes(database: Sql): Codes {
 
     async find(code: Credential, now: Date) {
       const { rows } = await sql<Row>`
-        SELECT a.client_id, a.redirect_uri, a.code_challenge, a.nonce, a.expires_at, a.redeemed_at,
+        SELECT a.client_id, a.redirect_uri, a.code_challenge, a.dpop_jkt, a.nonce, a.expires_at, a.redeemed_at,
                ${grantColumns}, ${grantStands(now)} AS stands
         FROM authorization_codes a
         JOIN grants g ON g.id = a.grant_id
@@ -77,6 +85,7 @@ export function postgresCodes(database: Sql): Codes {
           clientId: row.client_id,
           redirectUri: row.redirect_uri,
           codeChallenge: row.code_challenge ?? undefined,
+          dpopJkt: row.dpop_jkt ?? undefined,
           expiresAt: row.expires_at,
           redeemed: row.redeemed_at !== null,
           stands: row.stands === true,
@@ -85,15 +94,16 @@ export function postgresCodes(database: Sql): Codes {
     },
 
     async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
-      const { rows } = await sql`
-        WITH redeemed AS (
+      const { marks } = minted;
+      const { rows } = await sql<Spent>`
+        ${withMarks(marks)} redeemed AS (
           UPDATE authorization_codes SET redeemed_at = ${now}
           WHERE id = ${code.id} AND secret_hash = ${code.hash} AND client_id = ${clientId}
-            AND redeemed_at IS NULL AND expires_at > ${now}
+            AND redeemed_at IS NULL AND expires_at > ${now} ${andAllMarked(marks)}
           RETURNING grant_id, client_id
         )${storing(minted, 'redeemed')}
-        SELECT grant_id FROM redeemed`.execute(database);
-      return rows.length === 1 ? 'redeemed' : 'lost';
+        ${spent('redeemed', marks)}`.execute(database);
+      return rows[0]?.spent ? 'redeemed' : (usedMark(marks, rows[0]) ?? 'lost');
     },
 
     async revokeReplayed(grantId: string, now: Date) {

@@ -13,6 +13,7 @@ import type { Authorization } from '../../protocol/authorization.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ApprovedRequest, Feature, GrantType, Minted, ResponseType } from '../../protocol/feature.ts';
 import { verifierMatches } from '../../protocol/pkce.ts';
+import type { ReplayMark } from '../../protocol/replay.ts';
 import { type Credential, mintCredential, mintId, parseCredential } from '../../protocol/secrets.ts';
 
 export interface NewCode {
@@ -30,6 +31,8 @@ export interface IssuedCode {
   readonly clientId: string;
   readonly redirectUri: string;
   readonly codeChallenge: string | undefined;
+  /** The DPoP key the code is bound to (RFC 9449 §10). */
+  readonly dpopJkt: string | undefined;
   readonly expiresAt: Date;
   readonly redeemed: boolean;
   /** Grant, consent, user and sign-in all stand. */
@@ -43,8 +46,11 @@ export interface Codes {
    */
   issue(code: NewCode, now: Date): Promise<'issued' | 'gone'>;
   find(code: Credential, now: Date): Promise<IssuedCode | undefined>;
-  /** Uses the code up and stores what was minted. One statement; `lost` changes nothing. */
-  redeem(code: Credential, clientId: string, minted: Minted, now: Date): Promise<'redeemed' | 'lost'>;
+  /**
+   * Uses the code up and stores what was minted. One statement; `lost` changes nothing.
+   * @returns the mark that was used before, when it failed for that
+   */
+  redeem(code: Credential, clientId: string, minted: Minted, now: Date): Promise<'redeemed' | 'lost' | ReplayMark>;
   /** Ends everything a code gave. */
   revokeReplayed(grantId: string, now: Date): Promise<void>;
 }
@@ -56,7 +62,7 @@ export function authorizationCode({ codes }: { codes: Codes }): Feature {
     responseModes: [
       {
         name: 'query',
-        send(address, parameters) {
+        async send(address, parameters) {
           // The registered query stays as it is, to the letter; ours follows it.
           const joint = address.redirectUri.includes('?') ? '&' : '?';
           return { kind: 'redirect', location: `${address.redirectUri}${joint}${new URLSearchParams(parameters)}` };
@@ -102,7 +108,7 @@ function refreshLifetime({ request }: ApprovedRequest): number | undefined {
 function codeGrant(codes: Codes): GrantType {
   return {
     name: 'authorization_code',
-    async verify({ parameters, client, now, trace }) {
+    async verify({ parameters, client, possession, now, trace }) {
       const text = parameters.get('code');
       if (text === undefined) throw new OAuthError('invalid_request', 'code is required.');
       const credential = parseCredential('authorization_code', text);
@@ -114,8 +120,11 @@ function codeGrant(codes: Codes): GrantType {
       if (!verifierMatches(parameters.get('code_verifier'), code.codeChallenge)) {
         throw new OAuthError('invalid_grant', 'code_verifier does not match the code_challenge.');
       }
+      if (code.dpopJkt !== undefined && possession?.cnf.jkt !== code.dpopJkt) {
+        throw new OAuthError('invalid_grant', 'The code is bound to another DPoP key.');
+      }
       const grantId = code.authorization.grantId ?? '';
-      const replayed = async () => {
+      const replayed = async (): Promise<never> => {
         trace.event = 'code_replayed';
         await codes.revokeReplayed(grantId, now);
         throw refused();
@@ -126,8 +135,10 @@ function codeGrant(codes: Codes): GrantType {
         authorization: { ...code.authorization, client },
         newRefreshToken: client.grantTypes.includes('refresh_token'),
         async spend(minted) {
+          const outcome = await codes.redeem(credential, client.id, minted, now);
           // Losing a race is a replay by somebody who has all it takes.
-          if ((await codes.redeem(credential, client.id, minted, now)) === 'lost') await replayed();
+          if (outcome === 'lost') return replayed();
+          if (outcome !== 'redeemed') throw outcome.refusal;
           return {};
         },
       };

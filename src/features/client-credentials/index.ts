@@ -38,8 +38,9 @@ export function clientCredentials(): Feature {
               expiresAt: undefined,
             },
             newRefreshToken: false,
-            async spend({ accessToken }) {
-              if (accessToken) await server.ledger.record(accessToken);
+            async spend({ accessToken, marks }) {
+              const used = await server.ledger.record(accessToken, marks);
+              if (used) throw used.refusal;
               return {};
             },
           };

@@ -15,13 +15,14 @@ export function clientSecret(): Feature {
     clientAuthenticationMethods: [
       {
         name: 'client_secret_basic',
-        claims: ({ authorization: [header] }) => (header === undefined ? undefined : claim(parseBasic(header))),
+        claims: ({ authorization: [header], now }) =>
+          header === undefined ? undefined : claim(parseBasic(header), now),
       },
       {
         name: 'client_secret_post',
-        claims: ({ parameters }) => {
+        claims: ({ parameters, now }) => {
           const secret = parameters.get('client_secret');
-          return secret === undefined ? undefined : claim({ id: parameters.get('client_id') ?? '', secret });
+          return secret === undefined ? undefined : claim({ id: parameters.get('client_id') ?? '', secret }, now);
         },
       },
     ],
@@ -30,17 +31,17 @@ export function clientSecret(): Feature {
 
 const NOBODYS: ClientSecret = { hash: Buffer.alloc(32), expiresAt: null };
 
-function claim({ id, secret }: { id: string; secret: string }): ClaimedClient {
+function claim({ id, secret }: { id: string; secret: string }, now: Date): ClaimedClient {
   return {
     clientId: id,
-    async prove(client: Client | undefined, now: Date) {
+    async prove(client: Client | undefined) {
       const presented = sha256(secret);
       const secrets = client && client.secrets.length > 0 ? client.secrets : [NOBODYS];
       // No early end: how many secrets there are does not show.
       const matches = secrets.filter(
         ({ hash, expiresAt }) => equals(hash, presented) && (expiresAt === null || expiresAt > now),
       );
-      return client !== undefined && matches.length > 0;
+      return client !== undefined && matches.length > 0 ? [] : undefined;
     },
   };
 }

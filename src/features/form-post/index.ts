@@ -9,7 +9,7 @@ export function formPost(): Feature {
     responseModes: [
       {
         name: 'form_post',
-        send: (address, parameters) => ({
+        send: async (address, parameters) => ({
           kind: 'page',
           formTarget: formTarget(address),
           page: {

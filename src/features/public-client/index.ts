@@ -10,6 +10,7 @@ export function publicClient(): Feature {
     clientAuthenticationMethods: [
       {
         name: 'none',
+        implicit: true,
         claims({ parameters, authorization }) {
           const clientId = parameters.get('client_id');
           // With a secret, an assertion or a header it is another method's request.
@@ -17,7 +18,7 @@ export function publicClient(): Feature {
             (name) => parameters.get(name) !== undefined,
           );
           if (clientId === undefined || authorization.length > 0 || otherwise) return undefined;
-          return { clientId, prove: async (client) => client !== undefined };
+          return { clientId, prove: async (client) => (client === undefined ? undefined : []) };
         },
       },
     ],

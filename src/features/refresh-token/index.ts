@@ -17,13 +17,18 @@ import { z } from 'zod';
 import type { Authorization } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type Client, isPublic } from '../../protocol/client.ts';
+import { type Confirmation, confirms } from '../../protocol/confirmation.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature, GrantType, Minted, TokenRequest } from '../../protocol/feature.ts';
+import { profileOf } from '../../protocol/profile.ts';
+import type { ReplayMark } from '../../protocol/replay.ts';
 import { type Credential, deriveKey, parseCredential, seal, unseal } from '../../protocol/secrets.ts';
 
 export interface HeldRefreshToken {
   readonly authorization: Omit<Authorization, 'client'>;
   readonly clientId: string;
+  /** The key a public client must show (RFC 9449 §5). */
+  readonly cnf: Confirmation | undefined;
   readonly expiresAt: Date;
   readonly rotatedAt: Date | undefined;
   readonly successor: Buffer | undefined;
@@ -33,9 +38,9 @@ export interface HeldRefreshToken {
 export interface RefreshTokens {
   find(token: Credential, now: Date): Promise<HeldRefreshToken | undefined>;
   /** Replaces a current token; one statement, exactly one winner. */
-  rotate(token: Credential, successor: Buffer, minted: Minted, now: Date): Promise<'rotated' | 'lost'>;
+  rotate(token: Credential, successor: Buffer, minted: Minted, now: Date): Promise<'rotated' | 'lost' | ReplayMark>;
   /** Stores a new access token of a token that stays; extends its idle time to `expiresAt`, written once an hour at most. */
-  use(token: Credential, minted: Minted, expiresAt: Date, now: Date): Promise<'used' | 'lost'>;
+  use(token: Credential, minted: Minted, expiresAt: Date, now: Date): Promise<'used' | 'lost' | ReplayMark>;
   /** Ends the grant of a token that was used again. */
   revokeReused(grantId: string, now: Date): Promise<void>;
 }
@@ -56,12 +61,14 @@ function refreshGrant(store: RefreshTokens): GrantType {
   return {
     name: 'refresh_token',
     async verify(request, server) {
-      const { parameters, client, now } = request;
+      const { parameters, client, now, possession } = request;
       const text = parameters.get('refresh_token');
       if (text === undefined) throw new OAuthError('invalid_request', 'refresh_token is required.');
       const token = parseCredential('refresh_token', text);
       const held = token && (await store.find(token, now));
       if (!token || held?.clientId !== client.id || !held.stands) throw refused();
+      // Before the reuse of a rotated one is looked at: whoever lacks the key can end nobody's grant.
+      if (held.cnf && !confirms(possession, held.cnf)) throw refused();
       if (held.rotatedAt) {
         const successor = await retry(token, held, request, store, server);
         return {
@@ -82,7 +89,7 @@ function refreshGrant(store: RefreshTokens): GrantType {
 }
 
 function rotatesFor(client: Client, server: AuthorizationServer): boolean {
-  return server.profile.rotateRefreshTokensOf === 'public clients' && isPublic(client);
+  return profileOf(client, server.profile).rotateRefreshTokensOf === 'public clients' && isPublic(client);
 }
 
 type Spend = (minted: Minted) => Promise<{ refreshToken?: string }>;
@@ -98,7 +105,9 @@ function kept(
   return async (minted) => {
     const idle = now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000;
     const expiresAt = new Date(Math.min(idle, held.authorization.expiresAt?.getTime() ?? idle));
-    if ((await store.use(token, minted, expiresAt, now)) === 'lost') throw refused();
+    const outcome = await store.use(token, minted, expiresAt, now);
+    if (outcome === 'lost') throw refused();
+    if (outcome !== 'used') throw outcome.refusal;
     return {};
   };
 }
@@ -113,11 +122,14 @@ function rotated(store: RefreshTokens, token: Credential, request: TokenRequest,
       token.id,
       server.context.random,
     );
-    if ((await store.rotate(token, sealed, minted, request.now)) === 'rotated') return {};
+    const outcome = await store.rotate(token, sealed, minted, request.now);
+    if (outcome === 'rotated') return {};
+    if (outcome !== 'lost') throw outcome.refusal;
     const held = await store.find(token, request.now);
     if (!held?.stands || !held.rotatedAt) throw refused();
     const successor = await retry(token, held, request, store, server);
-    return retried(store, successor, request, server)({ ...minted, refreshToken: undefined });
+    // Its marks were claimed by the statement that lost.
+    return retried(store, successor, request, server)({ ...minted, marks: [], refreshToken: undefined });
   };
 }
 
@@ -130,7 +142,8 @@ function retried(
 ): Spend {
   return async (minted) => {
     const idle = new Date(now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000);
-    await store.use(successor.token, minted, idle, now);
+    const outcome = await store.use(successor.token, minted, idle, now);
+    if (typeof outcome === 'object') throw outcome.refusal;
     return { refreshToken: successor.value };
   };
 }

@@ -10,6 +10,8 @@ import {
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
+import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
+import type { Confirmation } from '../../protocol/confirmation.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
 import type { RefreshTokens } from './index.ts';
@@ -17,6 +19,7 @@ import type { RefreshTokens } from './index.ts';
 interface Row extends GrantRow {
   client_id: string;
   scope: string[];
+  cnf: Confirmation | null;
   expires_at: Date;
   rotated_at: Date | null;
   successor: Buffer | null;
@@ -30,7 +33,7 @@ export function postgresRefreshTokens(database: Sql): RefreshTokens {
   return {
     async find(token: Credential, now: Date) {
       const { rows } = await sql<Row>`
-        SELECT t.client_id, t.scope, t.expires_at, t.rotated_at, t.successor, ${grantColumns}, ${grantStands(now)} AS stands
+        SELECT t.client_id, t.scope, t.cnf, t.expires_at, t.rotated_at, t.successor, ${grantColumns}, ${grantStands(now)} AS stands
         FROM refresh_tokens t
         JOIN grants g ON g.id = t.grant_id
         ${rootsOfGrant}
@@ -40,6 +43,7 @@ export function postgresRefreshTokens(database: Sql): RefreshTokens {
         row && {
           authorization: toAuthorization(row, { scope: row.scope }),
           clientId: row.client_id,
+          cnf: row.cnf ?? undefined,
           expiresAt: row.expires_at,
           rotatedAt: row.rotated_at ?? undefined,
           successor: row.successor ?? undefined,
@@ -49,27 +53,32 @@ export function postgresRefreshTokens(database: Sql): RefreshTokens {
     },
 
     async rotate(token: Credential, successor: Buffer, minted: Minted, now: Date) {
-      const { rows } = await sql`
-        WITH rotated AS (
+      const { marks } = minted;
+      const { rows } = await sql<Spent>`
+        ${withMarks(marks)} rotated AS (
           UPDATE refresh_tokens SET rotated_at = ${now}, successor = ${successor}
           WHERE id = ${token.id} AND secret_hash = ${token.hash} AND rotated_at IS NULL AND expires_at > ${now}
+            ${andAllMarked(marks)}
           RETURNING grant_id, client_id
         )${storing(minted, 'rotated')}
-        SELECT grant_id FROM rotated`.execute(database);
-      return rows.length === 1 ? 'rotated' : 'lost';
+        ${spent('rotated', marks)}`.execute(database);
+      return rows[0]?.spent ? 'rotated' : (usedMark(marks, rows[0]) ?? 'lost');
     },
 
     async use(token: Credential, minted: Minted, expiresAt: Date, now: Date) {
-      const { rows } = await sql`
-        WITH used AS (
-          SELECT grant_id, client_id FROM refresh_tokens WHERE id = ${token.id} AND secret_hash = ${token.hash}
+      const { marks } = minted;
+      const { rows } = await sql<Spent>`
+        ${withMarks(marks)} used AS (
+          SELECT grant_id, client_id FROM refresh_tokens
+          WHERE id = ${token.id} AND secret_hash = ${token.hash} ${andAllMarked(marks)}
         ), touched AS (
           UPDATE refresh_tokens SET last_used_at = ${now}, expires_at = ${expiresAt}
           WHERE id = ${token.id} AND secret_hash = ${token.hash} AND rotated_at IS NULL
             AND coalesce(last_used_at, issued_at) < ${new Date(now.getTime() - TOUCH_EVERY)}
+            AND EXISTS (SELECT FROM used)
         )${storing(minted, 'used')}
-        SELECT grant_id FROM used`.execute(database);
-      return rows.length === 1 ? 'used' : 'lost';
+        ${spent('used', marks)}`.execute(database);
+      return rows[0]?.spent ? 'used' : (usedMark(marks, rows[0]) ?? 'lost');
     },
 
     async revokeReused(grantId: string, now: Date) {

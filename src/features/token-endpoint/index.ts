@@ -6,7 +6,15 @@ export function tokenEndpoint(): Feature {
   return {
     name: 'token-endpoint',
     endpoints: [
-      { caller: 'client', path: '/token', metadata: 'token_endpoint', cors: true, publicClients: true, handle: token },
+      {
+        caller: 'client',
+        path: '/token',
+        metadata: 'token_endpoint',
+        cors: true,
+        publicClients: true,
+        claimsMarks: true,
+        handle: token,
+      },
     ],
   };
 }
