@@ -97,6 +97,8 @@ async function carriedRequest(request: BrowserRequest, server: AuthorizationServ
     return { parameters, pushedRequestId, pending: undefined, ...proveReturn(parameters, client, server) };
   } catch (problem) {
     if (!(problem instanceof OAuthError) || !SOURCES.some((name) => outer.get(name) !== undefined)) throw problem;
+    // Beside a pushed request nothing counts but who asks (RFC 9126 §4), an address neither.
+    if (problem.code === 'invalid_request_uri') throw problem;
     // What the request object says is not known, but an address beside it may be proven by itself.
     const address = addressBeside(outer, client, server);
     if (!address) throw problem;

@@ -65,7 +65,7 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
 
   it('names no endpoint that is not served, by the method it is for', async () => {
     const endpoints = Object.entries(metadata).filter(([name]) => name.endsWith('_endpoint') || name === 'jwks_uri');
-    expect(endpoints).toHaveLength(6);
+    expect(endpoints).toHaveLength(7);
     for (const [name, url] of endpoints) {
       const method = ['jwks_uri', 'authorization_endpoint', 'userinfo_endpoint'].includes(name) ? 'GET' : 'POST';
       const { status } = await fetch(String(url), { method, redirect: 'manual' });

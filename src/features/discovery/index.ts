@@ -26,6 +26,9 @@ export function discovery(): Feature {
   };
 }
 
+/** RFC 8414 §2 has a list for each of these; elsewhere the token endpoint's counts (RFC 9126 §5). */
+const OWN_METHODS = new Set(['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']);
+
 async function serverMetadata(server: AuthorizationServer): Promise<Record<string, unknown>> {
   const { registries, issuer } = server;
   const resources = await server.catalogue.resources();
@@ -46,7 +49,7 @@ async function serverMetadata(server: AuthorizationServer): Promise<Record<strin
     ...Object.fromEntries(
       // RFC 8414 §2: each endpoint that clients authenticate at names its methods; the defaults would mislead.
       registries.endpoints.flatMap((endpoint) =>
-        endpoint.caller === 'client' && endpoint.metadata !== undefined
+        endpoint.caller === 'client' && endpoint.metadata !== undefined && OWN_METHODS.has(endpoint.metadata)
           ? [
               [
                 `${endpoint.metadata}_auth_methods_supported`,
