@@ -17,6 +17,8 @@ CREATE TABLE pushed_requests (
   secret_hash bytea NOT NULL,
   client_id text NOT NULL,
   parameters jsonb NOT NULL,
+  -- Digest of what the client was registered for when it was checked.
+  registration bytea NOT NULL,
   expires_at timestamptz NOT NULL,
   consumed_at timestamptz,
   PRIMARY KEY (id)

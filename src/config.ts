@@ -2,6 +2,7 @@
  * Configuration: the environment, read once, here and nowhere else. {@link Config} may be logged; {@link Secrets} never.
  * A wrong value stops the start with one line that names the variable.
  */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -61,6 +62,18 @@ function isAddressRange(text: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
 }
 
+const MTLS_PORT = 'must be a port, 1 to 65535, or off';
+const CERTIFICATE_HEADER = /^(rfc9440|xfcc|pem|base64)(?::([A-Za-z0-9-]{1,64}))?$/;
+/** Only these two forms have a header of their own. */
+const HEADER_OF_FORM: Readonly<Record<string, string>> = { rfc9440: 'client-cert', xfcc: 'x-forwarded-client-cert' };
+
+function certificateHeader(value: string): CertificateHeader | undefined {
+  const [, form, name = HEADER_OF_FORM[form ?? '']] = CERTIFICATE_HEADER.exec(value) ?? [];
+  return form === undefined || name === undefined
+    ? undefined
+    : { form: form as CertificateHeader['form'], name: name.toLowerCase() };
+}
+
 const WORKERS = 'must be a number from 1 to 256, or auto';
 
 /** Every variable, with the words of the README's table (`npm run docs:environment` prints it). */
@@ -103,6 +116,34 @@ export const environment = {
     .refine((list) => list.every(isAddressRange), 'must be addresses or ranges, like 10.0.0.0/8, in a comma list')
     .optional()
     .describe('Addresses of the proxies in front, whose `X-Forwarded-*` headers count'),
+  GATEHOUSE_MTLS_CA: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM file: the authorities whose client certificates are trusted (`tls_client_auth`)'),
+  GATEHOUSE_MTLS_PORT: z
+    .union([z.literal('off'), wholeNumber(1, 65_535, MTLS_PORT)], MTLS_PORT)
+    .optional()
+    .describe(
+      'Port for clients with certificates, so that no browser is asked for one: it asks, `PORT` does not. Unset, `PORT` asks; `off`: none does',
+    ),
+  GATEHOUSE_MTLS_ORIGIN: z
+    .string()
+    .refine((text) => isOrigin(text) && text.startsWith('https:'), 'must be an origin: https://…, without path')
+    .optional()
+    .describe(
+      "Address clients know `GATEHOUSE_MTLS_PORT` by, where it is not the issuer's host with that port (behind a proxy)",
+    ),
+  GATEHOUSE_CLIENT_CERT_HEADER: z
+    .string()
+    .refine((text) => certificateHeader(text) !== undefined, {
+      message: 'must be rfc9440, xfcc, pem:Header-Name or base64:Header-Name',
+    })
+    .transform((text) => certificateHeader(text))
+    .optional()
+    .describe(
+      'Form, and name, of the header in which the trusted proxies hand on client certificates: `rfc9440` (`Client-Cert`), `xfcc` (Envoy), `pem:Header-Name` (escaped PEM: nginx, AWS), `base64:Header-Name` (DER: HAProxy, Traefik, Caddy)',
+    ),
   GATEHOUSE_METRICS_PORT: port.optional().describe('Port for Prometheus metrics; off when unset'),
   GATEHOUSE_PASSWORD_MIN: wholeNumber(1, 200).default(8).describe('Shortest password a new user may have'),
   GATEHOUSE_WORKERS: z
@@ -125,6 +166,9 @@ export const environment = {
   GATEHOUSE_SESSION_MANAGEMENT: onOff
     .default(true)
     .describe('OpenID Connect Session Management: one page that may be framed and one cookie that scripts may read'),
+  GATEHOUSE_DPOP_NONCE: onOff
+    .default(false)
+    .describe('Whether each DPoP proof must carry a nonce of ours; costs clients one more request now and then'),
   GATEHOUSE_ALLOW_LOOPBACK_FETCH: onOff
     .default(false)
     .describe('Tests only: `on` lets what is fetched from and sent to clients go to this machine'),
@@ -134,11 +178,26 @@ export const environment = {
     .describe('Level of the log'),
 } as const;
 
-/** Of later capabilities: known, so that nobody believes a protection is on that this version does not have. */
-const LATER = ['GATEHOUSE_MTLS_CA', 'GATEHOUSE_MTLS_PORT'];
-
 /** What Kubernetes and compose tell every container about a service that is called gatehouse. */
 const ORCHESTRATORS = /^GATEHOUSE_(SERVICE_HOST|SERVICE_PORT|PORT|ENV|NAME)(_|$)/;
+
+/** A header in which a proxy hands on the certificate of its client (src/http/client-certificate.ts). */
+export interface CertificateHeader {
+  readonly form: 'rfc9440' | 'xfcc' | 'pem' | 'base64';
+  /** In lower case. */
+  readonly name: string;
+}
+
+/** How client certificates get here. */
+export interface MutualTls {
+  /** Whether our own TLS asks for them. */
+  readonly asks: boolean;
+  /** PEM certificates of the authorities that are trusted. */
+  readonly authorities: readonly string[];
+  /** The door for clients with certificates, and the address they know it by; where there is none, `port` asks for them. */
+  readonly door: { readonly port: number; readonly origin: string } | undefined;
+  readonly header: CertificateHeader | undefined;
+}
 
 export interface Config {
   readonly mode: Mode;
@@ -150,6 +209,8 @@ export interface Config {
   readonly dataFolder: string;
   readonly profile: Profile;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** `undefined` where no client certificate can get here. */
+  readonly mutualTls: MutualTls | undefined;
   readonly trustedProxies: readonly string[];
   readonly metricsPort: number | undefined;
   readonly passwordMin: number;
@@ -157,6 +218,8 @@ export interface Config {
   readonly demoData: boolean;
   readonly brand: { readonly name: string; readonly logoFile: string | undefined; readonly theme: string };
   readonly sessionManagement: boolean;
+  /** Whether DPoP proofs must carry a nonce. */
+  readonly dpopNonce: boolean;
   /** Tests only: requests to clients may go to this machine. */
   readonly allowLoopbackFetch: boolean;
   readonly logLevel: string;
@@ -177,16 +240,11 @@ export type Environment = z.infer<typeof schema>;
  * @throws ConfigurationError naming the ones that are wrong
  */
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
-  const known = new Set([...Object.keys(environment), ...LATER]);
+  const known = new Set(Object.keys(environment));
   for (const name of Object.keys(env)) {
     if (!name.startsWith('GATEHOUSE_') || known.has(name) || ORCHESTRATORS.test(name)) continue;
     // A misspelt variable would be a setting that silently is not set.
     throw new ConfigurationError(`${name} is not a variable of this version.`);
-  }
-  for (const name of LATER) {
-    if (env[name] !== undefined && !['', 'off'].includes(env[name])) {
-      throw new ConfigurationError(`${name}: this version does not have that capability yet; unset it.`);
-    }
   }
   // An empty variable is an unset one: that is how compose files and shells pass on what is not there.
   const given = Object.fromEntries(
@@ -229,6 +287,7 @@ export function readConfig(
   const trustedProxies = variables.GATEHOUSE_TRUSTED_PROXIES ?? [];
   if (mode === 'serve') checkServe(issuer, tls !== undefined || trustedProxies.length > 0);
   if (tls) checkTls(tls);
+  const mutualTls = readMutualTls(variables, tls !== undefined, issuer);
   const { GATEHOUSE_WORKERS: workers } = variables;
   return {
     config: {
@@ -241,6 +300,7 @@ export function readConfig(
       dataFolder: variables.GATEHOUSE_DATA,
       profile: profiles.find(({ name }) => name === variables.GATEHOUSE_PROFILE) ?? oauth21,
       tls,
+      mutualTls,
       trustedProxies,
       metricsPort: variables.GATEHOUSE_METRICS_PORT,
       passwordMin: variables.GATEHOUSE_PASSWORD_MIN,
@@ -252,6 +312,7 @@ export function readConfig(
         theme: variables.GATEHOUSE_BRAND_COLOR === undefined ? '' : themeStylesheet(variables.GATEHOUSE_BRAND_COLOR),
       },
       sessionManagement: variables.GATEHOUSE_SESSION_MANAGEMENT,
+      dpopNonce: variables.GATEHOUSE_DPOP_NONCE,
       allowLoopbackFetch: variables.GATEHOUSE_ALLOW_LOOPBACK_FETCH,
       logLevel: variables.LOG_LEVEL,
     },
@@ -277,14 +338,7 @@ function required<Values extends object>(mode: Mode, given: Required<Values>): V
 
 /** A file that is not there or not what it should be is told now, by the variable that names it. */
 function checkTls({ cert, key }: { cert: string; key: string }): void {
-  const read = (variable: string, file: string) => {
-    try {
-      return readFileSync(file);
-    } catch (error) {
-      throw new ConfigurationError(`${variable}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
-    }
-  };
-  const pair = { cert: read('GATEHOUSE_TLS_CERT', cert), key: read('GATEHOUSE_TLS_KEY', key) };
+  const pair = { cert: readNamed('GATEHOUSE_TLS_CERT', cert), key: readNamed('GATEHOUSE_TLS_KEY', key) };
   for (const part of ['cert', 'key'] as const) {
     try {
       createSecureContext({ [part]: pair[part] });
@@ -296,6 +350,61 @@ function checkTls({ cert, key }: { cert: string; key: string }): void {
     createSecureContext(pair);
   } catch {
     throw new ConfigurationError('GATEHOUSE_TLS_KEY: is not the key of the certificate in GATEHOUSE_TLS_CERT.');
+  }
+}
+
+/** @throws ConfigurationError where a setting could not do what it says */
+function readMutualTls(variables: Environment, tls: boolean, issuer: string): MutualTls | undefined {
+  const {
+    GATEHOUSE_CLIENT_CERT_HEADER: header,
+    GATEHOUSE_MTLS_CA: ca,
+    GATEHOUSE_MTLS_ORIGIN: origin,
+    GATEHOUSE_MTLS_PORT: port,
+  } = variables;
+  const refuse = (why: string) => {
+    throw new ConfigurationError(why);
+  };
+  if (header && !variables.GATEHOUSE_TRUSTED_PROXIES)
+    refuse('GATEHOUSE_CLIENT_CERT_HEADER: counts from GATEHOUSE_TRUSTED_PROXIES only: set that too.');
+  const own = typeof port === 'number';
+  if (origin !== undefined && !own)
+    refuse('GATEHOUSE_MTLS_ORIGIN: is the address of GATEHOUSE_MTLS_PORT: set that too.');
+  if (port === variables.PORT) refuse('GATEHOUSE_MTLS_PORT: must be another port than PORT.');
+  const asks = tls && port !== 'off';
+  if (!asks && !header) {
+    for (const [name, value] of Object.entries({ GATEHOUSE_MTLS_CA: ca, GATEHOUSE_MTLS_PORT: own || undefined })) {
+      if (value !== undefined)
+        refuse(`${name}: client certificates need GATEHOUSE_TLS_CERT, or GATEHOUSE_CLIENT_CERT_HEADER.`);
+    }
+    return undefined;
+  }
+  if (own && !tls && origin === undefined)
+    refuse('GATEHOUSE_MTLS_ORIGIN: is required with a proxy in front of GATEHOUSE_MTLS_PORT.');
+  const authorities = ca === undefined ? [] : readAuthorities(ca);
+  const alias = own ? new URL(`https://${new URL(issuer).hostname}:${port}`).origin : '';
+  return { asks, authorities, header, door: own ? { port, origin: origin ?? alias } : undefined };
+}
+
+function readAuthorities(file: string): string[] {
+  const pem = readNamed('GATEHOUSE_MTLS_CA', file).toString();
+  const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const areAuthorities = found.every((one) => {
+    try {
+      return new X509Certificate(one).ca;
+    } catch {
+      return false;
+    }
+  });
+  if (found.length === 0 || !areAuthorities)
+    throw new ConfigurationError(`GATEHOUSE_MTLS_CA: ${file} must hold PEM certificates of authorities, nothing else.`);
+  return found;
+}
+
+function readNamed(variable: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new ConfigurationError(`${variable}: ${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
   }
 }
 

@@ -15,6 +15,7 @@ import { clientSecret } from './features/client-secret/index.ts';
 import { postgresConsents } from './features/consent/consents.pg.ts';
 import { consent } from './features/consent/index.ts';
 import { discovery } from './features/discovery/index.ts';
+import { dpop } from './features/dpop/index.ts';
 import { formPost } from './features/form-post/index.ts';
 import { frontchannelLogout } from './features/frontchannel-logout/index.ts';
 import { introspection } from './features/introspection/index.ts';
@@ -25,6 +26,9 @@ import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { postgresAttempts } from './features/login/attempts.pg.ts';
 import { login } from './features/login/index.ts';
 import { logout } from './features/logout/index.ts';
+import { type MutualTls, mtls } from './features/mtls/index.ts';
+import { par } from './features/par/index.ts';
+import { postgresPushedRequests } from './features/par/pushed-requests.pg.ts';
 import { privateKeyJwt } from './features/private-key-jwt/index.ts';
 import { publicClient } from './features/public-client/index.ts';
 import { refreshToken } from './features/refresh-token/index.ts';
@@ -49,6 +53,8 @@ export interface Parts {
   readonly cookieKeys: readonly Buffer[];
   readonly encryption: KeyEncryption;
   readonly sessionManagement: boolean;
+  readonly dpopNonce: boolean;
+  readonly mutualTls: MutualTls | undefined;
   /** Tests only: requests to clients may go to this machine. */
   readonly allowLoopbackFetch: boolean;
 }
@@ -59,14 +65,17 @@ export const features: readonly FeatureLine[] = [
   () => clientSecret(), //                                                                      RFC 6749 §2.3.1
   ({ profile }) => privateKeyJwt(profile), //                                                     RFC 7523, OpenID Connect Core §9
   () => publicClient(), //                                                                      OAuth 2.1 §2.1
+  ({ mutualTls }) => mtls(mutualTls), //                                                        RFC 8705
   () => authorizationEndpoint(), //                                                             RFC 6749 §3.1
   () => tokenEndpoint(), //                                                                     RFC 6749 §3.2
   ({ database }) => authorizationCode({ codes: postgresCodes(database) }), //                   RFC 6749 §4.1, RFC 7636
   ({ profile }) => jar(profile), //                                                             RFC 9101
   ({ profile }) => jarm(profile), //                                                              JARM
   () => formPost(), //                                                                          OAuth 2.0 Form Post Response Mode
+  ({ database }) => par({ pushedRequests: postgresPushedRequests(database) }), //                RFC 9126
   ({ database }) => refreshToken({ refreshTokens: postgresRefreshTokens(database) }), //        RFC 6749 §6
   () => clientCredentials(), //                                                                 RFC 6749 §4.4
+  ({ dpopNonce }) => dpop({ demandsNonce: dpopNonce }), //                                      RFC 9449
   ({ profile }) => introspection(profile), //                                                   RFC 7662, RFC 9701
   () => revocation(), //                                                                        RFC 7009
   ({ profile }) => userinfo({ algs: profile.signingAlgs }), //                                  OpenID Connect Core §5.3

@@ -12,7 +12,7 @@ import { type Config, ConfigurationError, type Secrets } from './config.ts';
 import { buildKeyring, keyring } from './features/key-rotation/index.ts';
 import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { features as allFeatures, type FeatureLine } from './features.ts';
-import { type App, createApp } from './http/app.ts';
+import { type App, type AppOptions, createApp, createMutualTlsApp } from './http/app.ts';
 import { answerPrimary, Metrics } from './http/observe.ts';
 import { serveMetrics, waitingRoom } from './http/side-doors.ts';
 import { startJobs } from './jobs.ts';
@@ -137,7 +137,11 @@ async function notReady(database: Sql, onError?: (error: unknown) => void): Prom
 }
 
 /** @throws ConfigurationError naming the variable when there is no listening there */
-async function listening<T>(variable: 'PORT' | 'GATEHOUSE_METRICS_PORT', host: string, door: Promise<T>): Promise<T> {
+async function listening<T>(
+  variable: 'PORT' | 'GATEHOUSE_MTLS_PORT' | 'GATEHOUSE_METRICS_PORT',
+  host: string,
+  door: Promise<T>,
+): Promise<T> {
   try {
     return await door;
   } catch (error) {
@@ -172,7 +176,7 @@ async function run(
   });
   const keys = postgresSigningKeys(database.sql);
   const loadedKeys = catalogue.versioned(async () => buildKeyring(await keys.list(), encryption));
-  const { sessionManagement, allowLoopbackFetch } = config;
+  const { sessionManagement, dpopNonce, mutualTls, allowLoopbackFetch } = config;
   const parts = {
     database: database.sql,
     profile,
@@ -180,6 +184,11 @@ async function run(
     cookieKeys: secrets.cookieKeys,
     encryption,
     sessionManagement,
+    dpopNonce,
+    mutualTls: mutualTls && {
+      authorities: mutualTls.authorities.length > 0,
+      aliasOrigin: mutualTls.door?.origin,
+    },
     allowLoopbackFetch,
   };
   const registries = assemble(
@@ -217,6 +226,7 @@ async function run(
       successors: await sharedKey(database.sql, 'refresh token successors', encryption, context),
       pairwise: await sharedKey(database.sql, 'pairwise subjects', encryption, context),
       sessions: await sharedKey(database.sql, 'sessions', encryption, context),
+      nonces: await sharedKey(database.sql, 'DPoP nonces', encryption, context),
     },
   };
   for (const job of jobs) {
@@ -230,7 +240,7 @@ async function run(
     audit_dropped: { help: 'Audit events that were dropped since the start', read: () => audit.dropped },
   });
   let draining = false;
-  const app = await createApp({
+  const edge: AppOptions = {
     config,
     server,
     logger,
@@ -238,18 +248,23 @@ async function run(
     audit: (event) => audit.record(event),
     unready: async () => (draining ? 'draining' : notReady(database.sql)),
     clientLogo: (id) => findClientLogo(database.sql, id),
-  });
-  // While draining, no connection outlives its request.
-  app.server.prependListener('request', (_request, response) => {
-    if (draining) response.setHeader('connection', 'close');
-  });
+  };
+  const app = await createApp(edge);
+  const mutualTlsApp = mutualTls?.door && (await createMutualTlsApp(edge, mutualTls.door.origin));
+  const apps = [app, ...(mutualTlsApp ? [mutualTlsApp] : [])];
+  for (const { server: listener } of apps) {
+    // While draining, no connection outlives its request.
+    listener.prependListener('request', (_request, response) => {
+      if (draining) response.setHeader('connection', 'close');
+    });
+  }
   catalogue.start();
   const running = startJobs(jobs, server, (job, error) =>
     logger.warn({ err: error, job }, 'a job failed; it will run again'),
   );
   let metricsDoor: Awaited<ReturnType<typeof serveMetrics>> | undefined;
   const stop = async () => {
-    await closeApp(app);
+    await Promise.all(apps.map(closeApp));
     await metricsDoor?.close();
     await running.stop();
     await catalogue.stop();
@@ -262,6 +277,8 @@ async function run(
       metricsDoor = await listening('GATEHOUSE_METRICS_PORT', config.host, door);
     }
     const { port, host } = config;
+    if (mutualTlsApp)
+      await listening('GATEHOUSE_MTLS_PORT', host, mutualTlsApp.listen({ port: mutualTls.door?.port ?? 0, host }));
     const address = await listening('PORT', host, app.listen({ port, host }));
     return {
       app,

@@ -172,7 +172,9 @@ describe('features.ts', () => {
   /** What the metadata loses with a line: top-level names, or members of the lists, by themselves or under their name. */
   const LOSES: Record<string, string[]> = {
     'client-secret': ['client_secret_basic', 'client_secret_post'],
+    'private-key-jwt': ['private_key_jwt', 'token_endpoint_auth_signing_alg_values_supported'],
     'public-client': ['token_endpoint_auth_methods_supported none'],
+    mtls: ['self_signed_tls_client_auth', 'tls_client_certificate_bound_access_tokens'],
     'authorization-endpoint': [
       'authorization_endpoint',
       'authorization_response_iss_parameter_supported',
@@ -192,9 +194,12 @@ describe('features.ts', () => {
     ],
     'authorization-code': ['code', 'query', 'authorization_code', 'code_challenge_methods_supported'],
     jar: ['request_parameter_supported', 'request_object_signing_alg_values_supported'],
+    jarm: ['jwt', 'authorization_signing_alg_values_supported'],
     'form-post': ['form_post'],
+    par: ['pushed_authorization_request_endpoint', 'require_pushed_authorization_requests'],
     'refresh-token': ['refresh_token', 'offline_access'],
     'client-credentials': ['client_credentials'],
+    dpop: ['dpop_signing_alg_values_supported'],
     introspection: ['introspection_endpoint', 'introspection_endpoint_auth_methods_supported'],
     revocation: ['revocation_endpoint', 'revocation_endpoint_auth_methods_supported'],
     userinfo: ['userinfo_endpoint', 'userinfo_signing_alg_values_supported', 'email', 'email_verified'],
@@ -218,14 +223,17 @@ describe('features.ts', () => {
       ]),
     );
 
+  /** What is offered only where it can work, can work here: client certificates, from a proxy. */
+  const env = { GATEHOUSE_TRUSTED_PROXIES: '127.0.0.1', GATEHOUSE_CLIENT_CERT_HEADER: 'rfc9440' };
+
   it('boots without any one line, and the metadata loses just that', async () => {
-    const whole = await startTestServer();
+    const whole = await startTestServer({ env });
     const all = words(await metadataOf(whole.issuer));
     const names = whole.running.features;
     await whole.close();
     expect(names).toEqual(Object.keys(LOSES));
     for (const [index, name] of names.entries()) {
-      const server = await startTestServer({ features: features.filter((_line, position) => position !== index) });
+      const server = await startTestServer({ env, features: features.filter((_line, position) => position !== index) });
       const left = words(await metadataOf(server.issuer));
       await server.close();
       const lost = [...all].filter((word) => !left.has(word));

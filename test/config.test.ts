@@ -1,9 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { environment, type Mode, readConfig, readEnvironment } from '../src/config.ts';
-import { makeCertificate } from './support/certificate.ts';
+import { type CertificateHeader, environment, type Mode, readConfig, readEnvironment } from '../src/config.ts';
+import { makeAuthority, makeCertificate, type TestAuthority } from './support/certificate.ts';
 
 const KEY = Buffer.alloc(32, 1).toString('base64url');
 const SERVE = {
@@ -61,7 +61,16 @@ describe('a wrong value is refused in one line that names its variable', () => {
     ['GATEHOUSE_BRAND_NAME', 'x'.repeat(61), /60/],
     ['GATEHOUSE_BRAND_COLOR', 'green', /a colour like/],
     ['LOG_LEVEL', 'loud', /"info"/],
-    ['GATEHOUSE_MTLS_CA', '/ca.pem', /does not have that capability yet/],
+    ['GATEHOUSE_MTLS_CA', '/ca.pem', /need GATEHOUSE_TLS_CERT, or GATEHOUSE_CLIENT_CERT_HEADER/],
+    ['GATEHOUSE_MTLS_PORT', '3443', /need GATEHOUSE_TLS_CERT, or GATEHOUSE_CLIENT_CERT_HEADER/],
+    ['GATEHOUSE_MTLS_PORT', '3000', /another port than PORT/],
+    ['GATEHOUSE_MTLS_PORT', 'on', /a port, 1 to 65535, or off/],
+    ['GATEHOUSE_MTLS_ORIGIN', 'http://localhost:3443', /must be an origin: https/],
+    ['GATEHOUSE_MTLS_ORIGIN', 'https://mtls.example/', /must be an origin: https/],
+    ['GATEHOUSE_MTLS_ORIGIN', 'https://mtls.example', /is the address of GATEHOUSE_MTLS_PORT/],
+    ['GATEHOUSE_CLIENT_CERT_HEADER', 'on', /must be rfc9440, xfcc, pem:Header-Name or base64:Header-Name/],
+    ['GATEHOUSE_CLIENT_CERT_HEADER', 'pem', /must be rfc9440/],
+    ['GATEHOUSE_CLIENT_CERT_HEADER', 'pem:X Cert', /must be rfc9440/],
     ['GATEHOUSE_ISUER', 'https://id.example', /not a variable of this version/],
     ['GATEHOUSE_TLS_CERT', '/cert.pem', /go together/],
     ['GATEHOUSE_TLS_KEY', '/key.pem', /go together/],
@@ -198,6 +207,70 @@ describe('certificate and key', () => {
     expect(told(text, one.key)).toMatch(/^GATEHOUSE_TLS_CERT: .*not PEM/);
     expect(told(one.cert, text)).toMatch(/^GATEHOUSE_TLS_KEY: .*not PEM/);
     expect(told(one.cert, other.key)).toMatch(/^GATEHOUSE_TLS_KEY: is not the key/);
+  });
+});
+
+describe('client certificates', () => {
+  let folder: string;
+  let tls: Record<string, string>;
+  let authority: TestAuthority;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'gatehouse-config-'));
+    const { cert, key } = await makeCertificate(join(folder, 'server'));
+    tls = { GATEHOUSE_TLS_CERT: cert, GATEHOUSE_TLS_KEY: key };
+    authority = await makeAuthority(join(folder, 'authority'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  const mutualTls = (env: Record<string, string>) => read('serve', { ...SERVE, ...env }).config.mutualTls;
+
+  it('are asked for by the one port with TLS, and by none without', () => {
+    expect(mutualTls({})).toBeUndefined();
+    expect(mutualTls(tls)).toEqual({ asks: true, authorities: [], door: undefined, header: undefined });
+    expect(mutualTls({ ...tls, GATEHOUSE_MTLS_PORT: 'off' })).toBeUndefined();
+  });
+
+  it("have a port, known by the issuer's host unless it is told otherwise", () => {
+    const env = { ...tls, GATEHOUSE_MTLS_PORT: '3443' };
+    expect(mutualTls(env)?.door).toEqual({ port: 3443, origin: 'https://id.example:3443' });
+    expect(mutualTls({ ...tls, GATEHOUSE_MTLS_PORT: '443' })?.door?.origin).toBe('https://id.example');
+    expect(mutualTls({ ...env, GATEHOUSE_MTLS_ORIGIN: 'https://mtls.example' })?.door).toEqual({
+      port: 3443,
+      origin: 'https://mtls.example',
+    });
+  });
+
+  it.each<[string, CertificateHeader]>([
+    ['rfc9440', { form: 'rfc9440', name: 'client-cert' }],
+    ['rfc9440:X-Cert', { form: 'rfc9440', name: 'x-cert' }],
+    ['xfcc', { form: 'xfcc', name: 'x-forwarded-client-cert' }],
+    ['pem:ssl-client-cert', { form: 'pem', name: 'ssl-client-cert' }],
+    ['base64:X-SSL-Client-DER', { form: 'base64', name: 'x-ssl-client-der' }],
+  ])('come from the proxies as %s', (value, header) => {
+    expect(mutualTls({ GATEHOUSE_CLIENT_CERT_HEADER: value })).toEqual({
+      asks: false,
+      authorities: [],
+      door: undefined,
+      header,
+    });
+  });
+
+  it('from proxies are refused without any, and a port behind them without its address', () => {
+    const env = { GATEHOUSE_CLIENT_CERT_HEADER: 'rfc9440' };
+    expect(refusal('serve', { ...SERVE, ...tls, ...env, GATEHOUSE_TRUSTED_PROXIES: '' })).toMatch(
+      /^GATEHOUSE_CLIENT_CERT_HEADER: .*GATEHOUSE_TRUSTED_PROXIES/,
+    );
+    expect(refusal('serve', { ...SERVE, ...env, GATEHOUSE_MTLS_PORT: '3443' })).toMatch(/^GATEHOUSE_MTLS_ORIGIN: /);
+  });
+
+  it('are trusted by the authorities of a file, which holds such only', async () => {
+    const both = join(folder, 'both.pem');
+    const pem = await readFile(authority.cert, 'utf8');
+    const { cert } = await authority.issue(join(folder, 'client'));
+    await writeFile(both, `# ours\n${pem}\n${pem}`);
+    expect(mutualTls({ ...tls, GATEHOUSE_MTLS_CA: both })?.authorities).toEqual([pem.trim(), pem.trim()]);
+    for (const file of ['/nowhere.pem', cert, authority.key])
+      expect(refusal('serve', { ...SERVE, ...tls, GATEHOUSE_MTLS_CA: file })).toMatch(/^GATEHOUSE_MTLS_CA: /);
   });
 });
 

@@ -1,7 +1,8 @@
 /**
  * The photos API: it knows whose photos there are, and fetches the pictures from the storage API behind it.
  *
- * Its access tokens are JWTs: it checks them by itself with Gatehouse's public keys (RFC 9068) and asks nobody.
+ * Its access tokens are JWTs: it checks them by itself with Gatehouse's public keys (RFC 9068) and asks nobody. A token that
+ * its client bound to a key (DPoP, RFC 9449) is let in with a proof of that key only.
  */
 import { randomUUID } from 'node:crypto';
 import Fastify from 'fastify';
@@ -60,7 +61,12 @@ export async function startPhotosApi(settings: PhotosApiSettings) {
   }
 
   const app = Fastify();
-  await app.register(resourceServer, { issuer, resource, token: { kind: 'jwt' } });
+  await app.register(resourceServer, {
+    issuer,
+    resource,
+    token: { kind: 'jwt' },
+    metadata: { resource_name: 'Photos' },
+  });
 
   // CORS: a script of these origins may call and read the answer. No cookies are involved, so a page elsewhere gains
   // nothing by calling: it has no token.
@@ -68,12 +74,15 @@ export async function startPhotosApi(settings: PhotosApiSettings) {
     const { origin } = request.headers;
     reply.header('vary', 'Origin');
     if (origin === undefined || !allowedOrigins.includes(origin)) return;
-    reply.headers({ 'access-control-allow-origin': origin, 'access-control-expose-headers': 'WWW-Authenticate' });
+    reply.headers({
+      'access-control-allow-origin': origin,
+      'access-control-expose-headers': 'WWW-Authenticate, DPoP-Nonce',
+    });
   });
   app.options('/photos', async (_request, reply) => {
     reply.headers({
       'access-control-allow-methods': 'GET, POST',
-      'access-control-allow-headers': 'Authorization, Content-Type',
+      'access-control-allow-headers': 'Authorization, Content-Type, DPoP',
       'access-control-max-age': '600',
     });
     return reply.code(204).send();

@@ -2,7 +2,8 @@
  * The storage API, behind the photos API: it holds the pictures.
  *
  * Its access tokens are opaque: they say nothing by themselves, so this API asks Gatehouse about each one
- * (introspection, RFC 7662). That costs a request, and a token that was revoked a moment ago is refused.
+ * (introspection, RFC 7662). That costs a request, and a token that was revoked a moment ago is refused. The answer also
+ * names the key of a bound token (DPoP, RFC 9449), whose proof is then asked for.
  */
 import Fastify from 'fastify';
 import { resourceServer } from 'gatehouse/resource-server';
@@ -14,7 +15,12 @@ import { listenOn, whenStartedDirectly } from './settings.ts';
 export async function startStorageApi(settings: ClientSettings & { readonly port: number; readonly resource: string }) {
   const { issuer, clientId, clientSecret, port, resource } = settings;
   const app = Fastify();
-  await app.register(resourceServer, { issuer, resource, token: { kind: 'introspection', clientId, clientSecret } });
+  await app.register(resourceServer, {
+    issuer,
+    resource,
+    token: { kind: 'introspection', clientId, clientSecret },
+    metadata: { resource_name: 'Photo storage' },
+  });
 
   app.get<{ Params: { name: string } }>(
     '/objects/:name',

@@ -106,9 +106,11 @@ async function serve(): Promise<void> {
 }
 
 /** The primary of several workers serves no requests; it has the port for metrics, which are those of all. */
-async function supervise({ workers, metricsPort, host, logLevel }: Config, stop: AbortSignal): Promise<number> {
+async function supervise(config: Config, stop: AbortSignal): Promise<number> {
+  const { workers, port, mutualTls, metricsPort, host, logLevel } = config;
   const metrics = metricsPort === undefined ? undefined : await serveMetrics(host, metricsPort, workersMetrics());
-  const code = await superviseWorkers(workers, stop, createLogger(logLevel));
+  const ports = [port, ...(mutualTls?.door ? [mutualTls.door.port] : [])];
+  const code = await superviseWorkers(workers, ports, stop, createLogger(logLevel));
   await metrics?.close();
   return code;
 }

@@ -11,11 +11,18 @@ import type { Logger } from 'pino';
 
 /**
  * Keeps `count` workers running until told to stop.
+ * @param ports what each of them listens on once it is up
  * @returns the exit code: 0 when told to stop, else that of the worker that refused to start
  */
-export function superviseWorkers(count: number, stop: AbortSignal, logger: Logger): Promise<number> {
+export function superviseWorkers(
+  count: number,
+  ports: readonly number[],
+  stop: AbortSignal,
+  logger: Logger,
+): Promise<number> {
   const workers = new Set<Worker>();
-  const listened = new Set<Worker>();
+  const listened = new Map<Worker, Set<number>>();
+  const isUp = (worker: Worker) => ports.every((port) => listened.get(worker)?.has(port));
   let outcome: number | undefined;
   const fork = () => {
     if (outcome === undefined && workers.size < count) workers.add(cluster.fork());
@@ -26,15 +33,15 @@ export function superviseWorkers(count: number, stop: AbortSignal, logger: Logge
   };
   return new Promise((resolve) => {
     stop.addEventListener('abort', () => end(0));
-    cluster.on('listening', (worker) => {
-      listened.add(worker);
-      while (outcome === undefined && workers.size < count) fork();
+    cluster.on('listening', (worker, { port }) => {
+      listened.set(worker, (listened.get(worker) ?? new Set()).add(port));
+      while (isUp(worker) && outcome === undefined && workers.size < count) fork();
     });
     cluster.on('exit', (worker, code, signal) => {
       workers.delete(worker);
       if (outcome === undefined) {
         // Killed from outside, it is replaced even if it never listened.
-        if (!listened.has(worker) && signal === null) end(code || 1);
+        if (!isUp(worker) && signal === null) end(code || 1);
         else logger.warn({ worker: worker.process.pid, code, signal }, 'a worker ended; another one takes its place');
       }
       listened.delete(worker);

@@ -128,6 +128,9 @@ export function rulesFor(
     cookieKeys: [],
     encryption: new KeyEncryption([random(32)], random),
     sessionManagement: true,
+    dpopNonce: false,
+    // How they get to the server is its own configuration.
+    mutualTls: { authorities: true, aliasOrigin: undefined },
     allowLoopbackFetch: false,
   };
   return registrationRules(

@@ -2,7 +2,6 @@
  * The edge: the Fastify application. Four encapsulated contexts by who calls, each with its own error renderer; the
  * endpoints in them come from the registries.
  */
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fastifyCookie from '@fastify/cookie';
 import fastifyFormbody from '@fastify/formbody';
@@ -17,12 +16,28 @@ import { isLoopback } from '../protocol/redirect-uri.ts';
 import { loadAssets, serveAssets } from './assets.ts';
 import { bearerEndpoints } from './bearer-endpoints.ts';
 import { browserEndpoints, showError } from './browser-endpoints.ts';
+import { type CertificateReader, certificateReader } from './client-certificate.ts';
 import { clientEndpoints } from './client-endpoints.ts';
 import { type ClientLogo, serveClientLogos } from './client-logos.ts';
 import { cookiesOf } from './cookies.ts';
+import { note, tellable } from './errors.ts';
 import { setCommonHeaders } from './headers.ts';
 import { type Metrics, type Observed, observe } from './observe.ts';
 import { publicEndpoints } from './public-endpoints.ts';
+import { tlsOptions } from './tls.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    door: Door;
+  }
+}
+
+/** Where requests come in. */
+export interface Door {
+  /** What its published addresses begin with. */
+  readonly origin: string;
+  readonly certificate: CertificateReader;
+}
 
 /** The application, for whoever starts and stops it. */
 export type App = FastifyInstance;
@@ -38,46 +53,14 @@ export interface AppOptions {
   clientLogo(clientId: string): Promise<ClientLogo | undefined>;
 }
 
-/** Bytes. Browser endpoints take more (browser-endpoints.ts). */
+/** Bytes. Browser endpoints take more (browser-endpoints.ts), and what says so (`ClientEndpoint.bodyLimit`). */
 const BODY_LIMIT = 16 * 1024;
 
+/** The door for everybody: all endpoints, and the pages. */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, server, logger } = options;
-  const hsts = server.issuer.startsWith('https:') && !isLoopback(new URL(server.issuer));
-  const app = Fastify({
-    loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => server.context.random(9).toString('base64url'),
-    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
-    bodyLimit: BODY_LIMIT,
-    // Idle connections are closed at once when draining; busy ones finish.
-    forceCloseConnections: 'idle',
-    requestTimeout: 30_000,
-    exposeHeadRoutes: false,
-    // Ours is strict and runs where its errors are rendered; see message.ts.
-    routerOptions: { querystringParser: () => ({}) },
-    // An address that does not decode has no route, so no context of ours; Fastify's own answer would echo it.
-    frameworkErrors: (_error, _request, reply) => void refuseAddress(reply as unknown as FastifyReply),
-    ...(config.tls && {
-      https: {
-        cert: readFileSync(config.tls.cert),
-        key: readFileSync(config.tls.key),
-        minVersion: 'TLSv1.2' as const,
-        // RFC 9325 §4.2; TLS 1.3 has no others.
-        ciphers:
-          'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384',
-      },
-    }),
-  }) as unknown as FastifyInstance;
-
-  observe(app, options.metrics, options.audit);
-  app.addHook('onRequest', async (_request, reply) => setCommonHeaders(reply, hsts));
-  app.removeAllContentTypeParsers();
-  await app.register(fastifyFormbody, {
-    // A parser's own limit comes before the application's.
-    bodyLimit: BODY_LIMIT,
-    parser: (text) => text as unknown as Record<string, unknown>,
-  });
+  const { config, server } = options;
+  // Where clients with certificates have a door of their own, certificates count there only.
+  const app = await foundation(options, server.issuer, config.mutualTls?.door === undefined);
   await app.register(fastifyCookie);
   const folder = fileURLToPath(new URL('../../views', import.meta.url));
   const views = new Eta({ views: folder, cache: true });
@@ -89,14 +72,10 @@ export async function createApp(options: AppOptions): Promise<App> {
 
   const { assets, shell } = await loadAssets(config.brand);
   const edge = { server, cookies: cookiesOf(server.issuer), shell };
-  const of = <Caller extends Endpoint['caller']>(caller: Caller) =>
-    server.registries.endpoints.filter(
-      (endpoint): endpoint is Extract<Endpoint, { caller: Caller }> => endpoint.caller === caller,
-    );
-  await app.register(async (context) => clientEndpoints(context, server, of('client')));
-  await app.register(async (context) => bearerEndpoints(context, server, of('bearer')));
-  await app.register(async (context) => publicEndpoints(context, server, of('public')));
-  await app.register(async (context) => browserEndpoints(context, edge, of('browser')));
+  await app.register(async (context) => clientEndpoints(context, server, endpointsFor('client', server)));
+  await app.register(async (context) => bearerEndpoints(context, server, endpointsFor('bearer', server)));
+  await app.register(async (context) => publicEndpoints(context, server, endpointsFor('public', server)));
+  await app.register(async (context) => browserEndpoints(context, edge, endpointsFor('browser', server)));
 
   serveAssets(app, assets);
   serveClientLogos(app, options.clientLogo);
@@ -113,12 +92,73 @@ export async function createApp(options: AppOptions): Promise<App> {
   return app;
 }
 
-function refuseAddress(reply: FastifyReply): FastifyReply {
+/**
+ * The door for clients with certificates (RFC 8705 §5): what they call, and nothing that a browser would open.
+ * @param origin the address they know it by
+ */
+export async function createMutualTlsApp(options: AppOptions, origin: string): Promise<App> {
+  const { server } = options;
+  const app = await foundation(options, origin, true);
+  await app.register(async (context) => clientEndpoints(context, server, endpointsFor('client', server)));
+  await app.register(async (context) => bearerEndpoints(context, server, endpointsFor('bearer', server)));
+  serveHealth(app, options.unready);
+  app.setNotFoundHandler((_request, reply) => refuseAddress(reply, 404, 'There is nothing at this address.'));
+  app.setErrorHandler((error, request, reply) => {
+    const told = tellable(error);
+    note(request, error, told);
+    return refuseAddress(reply, told.status, told.message);
+  });
+  return app;
+}
+
+/** What both doors stand on. */
+async function foundation(options: AppOptions, origin: string, certificatesCount: boolean): Promise<App> {
+  const { config, server, logger } = options;
+  const { mutualTls } = config;
+  const hsts = server.issuer.startsWith('https:') && !isLoopback(new URL(server.issuer));
+  const https = tlsOptions(config, certificatesCount && mutualTls?.asks === true);
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => server.context.random(9).toString('base64url'),
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    bodyLimit: BODY_LIMIT,
+    // Idle connections are closed at once when draining; busy ones finish.
+    forceCloseConnections: 'idle',
+    requestTimeout: 30_000,
+    exposeHeadRoutes: false,
+    // Ours is strict and runs where its errors are rendered; see message.ts.
+    routerOptions: { querystringParser: () => ({}) },
+    // An address that does not decode has no route, so no context of ours; Fastify's own answer would echo it.
+    frameworkErrors: (_error, _request, reply) =>
+      void refuseAddress(reply as unknown as FastifyReply, 400, 'The address is malformed.'),
+    ...(https && { https }),
+  }) as unknown as FastifyInstance;
+  app.decorate('door', { origin, certificate: certificateReader(config, certificatesCount) });
+
+  observe(app, options.metrics, options.audit);
+  app.addHook('onRequest', async (_request, reply) => setCommonHeaders(reply, hsts));
+  app.removeAllContentTypeParsers();
+  await app.register(fastifyFormbody, {
+    // A parser's own limit comes before the application's.
+    bodyLimit: BODY_LIMIT,
+    parser: (text) => text as unknown as Record<string, unknown>,
+  });
+  return app;
+}
+
+function endpointsFor<Caller extends Endpoint['caller']>(caller: Caller, { registries }: AuthorizationServer) {
+  return registries.endpoints.filter(
+    (endpoint): endpoint is Extract<Endpoint, { caller: Caller }> => endpoint.caller === caller,
+  );
+}
+
+function refuseAddress(reply: FastifyReply, status: number, description: string): FastifyReply {
   return reply
-    .code(400)
+    .code(status)
     .header('cache-control', 'no-store')
     .header('x-content-type-options', 'nosniff')
-    .send({ error: 'invalid_request', error_description: 'The address is malformed.' });
+    .send({ error: 'invalid_request', error_description: description });
 }
 
 /** `/healthz`: the process answers. `/readyz`: it should be sent requests. */

@@ -1,5 +1,5 @@
 /**
- * Endpoints that take an access token addressed to us: RFC 6750, OAuth 2.1 §5.
+ * Endpoints that take an access token addressed to us: RFC 6750, OAuth 2.1 §5, RFC 9449 §7.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { readAccessToken } from '../protocol/access-token.ts';
@@ -24,6 +24,19 @@ class NoToken extends OAuthError {
   }
 }
 
+/** RFC 6750 §3.1: the challenge names the scope that would do. */
+class InsufficientScope extends OAuthError {
+  readonly scope: string;
+
+  constructor(scope: string) {
+    super('insufficient_scope', 'The token lacks the scope for this.');
+    this.scope = scope;
+  }
+}
+
+/** What is wrong with a proof is, where a token is used, a matter of authentication (RFC 9449 §7.1, §9). */
+const UNAUTHENTICATED = new Set(['invalid_token', 'invalid_dpop_proof', 'use_dpop_nonce']);
+
 export function bearerEndpoints(
   app: FastifyInstance,
   server: AuthorizationServer,
@@ -33,9 +46,9 @@ export function bearerEndpoints(
   app.setErrorHandler((error, request, reply) => {
     const told = tellable(error);
     note(request, error, told);
-    reply.code(told.status);
-    if (error instanceof NoToken) reply.header('www-authenticate', `Bearer realm="${server.issuer}"`);
-    else if ([400, 401, 403].includes(told.status)) reply.header('www-authenticate', challenge(server.issuer, told));
+    const status = UNAUTHENTICATED.has(told.code) ? 401 : told.status;
+    reply.code(status);
+    if ([400, 401, 403].includes(status)) reply.header('www-authenticate', challenge(told, request, server));
     reply.headers(told.headers);
     return error instanceof NoToken ? reply.send() : reply.send({ error: told.code, error_description: told.message });
   });
@@ -49,19 +62,24 @@ export function bearerEndpoints(
   }
 }
 
-/** RFC 6750 §3. */
-function challenge(issuer: string, told: OAuthError, scope?: string): string {
-  const needed = scope === undefined ? '' : `, scope="${scope}"`;
-  return `Bearer realm="${issuer}", error="${told.code}", error_description="${told.message}"${needed}`;
-}
-
-function insufficientScope(issuer: string, scope: string): OAuthError {
-  const told = new OAuthError('insufficient_scope', 'The token lacks the scope for this.');
-  return new OAuthError(told.code, told.message, { headers: { 'www-authenticate': challenge(issuer, told, scope) } });
+/**
+ * RFC 6750 §3, RFC 9449 §7.1: what went wrong is told under the scheme that was used; whoever came without a token that is
+ * good hears of the other scheme too.
+ */
+function challenge(error: OAuthError, request: FastifyRequest, server: AuthorizationServer): string {
+  const methods = [...server.registries.confirmationMethods.values()];
+  const others = methods.flatMap((method) => method.challenge?.(server) ?? []);
+  const scope = error instanceof InsufficientScope ? `, scope="${error.scope}"` : '';
+  const words = `error="${error.code}", error_description="${error.message}"${scope}`;
+  const used = others.find(({ scheme }) => scheme === schemeOf(request.headers.authorization));
+  if (used) return `${used.scheme} ${words}, ${used.parameters}`;
+  const bearer = `Bearer realm="${server.issuer}"${error instanceof NoToken ? '' : `, ${words}`}`;
+  const offers = UNAUTHENTICATED.has(error.code) ? others : [];
+  return [bearer, ...offers.map(({ scheme, parameters }) => `${scheme} ${parameters}`)].join(', ');
 }
 
 async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: FastifyReply, server: AuthorizationServer) {
-  const request = toEndpointRequest(raw, server.context.now(), server.issuer);
+  const request = toEndpointRequest(raw, server.context.now());
   const { origin } = request;
   // Until the token tells whose it is, any client's origin may read that it is not valid.
   if (origin !== undefined) allowOrigin(origin, await server.catalogue.isClientOrigin(origin), reply);
@@ -76,7 +94,7 @@ async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: Fast
     allowOrigin(origin, client?.origins.has(origin) ?? false, reply);
   }
   // A token that stands for nobody is not one short of a scope: there is nobody to ask for more.
-  if (token.user && !token.scope.includes(endpoint.scope)) throw insufficientScope(server.issuer, endpoint.scope);
+  if (token.user && !token.scope.includes(endpoint.scope)) throw new InsufficientScope(endpoint.scope);
   if (!token.audience.includes(server.issuer))
     throw new OAuthError('invalid_token', 'The access token is not for this.');
   const response = await endpoint.handle(request, token, server);
@@ -97,7 +115,7 @@ interface Presented {
  * @throws OAuthError `invalid_token`, or what is wrong with the proof
  */
 async function checkBinding(
-  { cnf }: StandingToken,
+  { cnf, clientId }: StandingToken,
   { token, scheme }: Presented,
   request: EndpointRequest,
   server: AuthorizationServer,
@@ -106,8 +124,9 @@ async function checkBinding(
   if ((cnf?.jkt !== undefined) !== (scheme === 'DPoP'))
     throw new OAuthError('invalid_token', 'The access token does not go with this scheme.');
   if (!cnf) return {};
+  const holder = await findClient(server.catalogue, clientId);
   for (const method of server.registries.confirmationMethods.values()) {
-    const possession = await method.prove(request, { accessToken: token }, server);
+    const possession = await method.prove(request, { accessToken: token, ...(holder && { holder }) }, server);
     if (!possession || !confirms(possession, cnf)) continue;
     await claimMarks(possession.marks, server.replayMarks);
     return possession.headers;
@@ -129,15 +148,21 @@ function presentedToken(raw: FastifyRequest, request: EndpointRequest): Presente
   const inForm = raw.method === 'POST' ? request.parameters.get('access_token') : undefined;
   if (header !== undefined && inForm !== undefined)
     throw new OAuthError('invalid_request', 'The access token was sent twice.');
-  const [, scheme = 'bearer', inHeader] = /^(bearer|dpop) +(\S+)$/i.exec(header ?? '') ?? [];
+  const scheme = schemeOf(header);
+  const [, inHeader] = (scheme && /^\w+ +(\S+)$/.exec(header ?? '')) || [];
   if (header !== undefined && inHeader === undefined) {
-    throw /^(bearer|dpop)\b/i.test(header)
-      ? new OAuthError('invalid_request', 'The Authorization header is malformed.')
-      : new NoToken();
+    throw scheme ? new OAuthError('invalid_request', 'The Authorization header is malformed.') : new NoToken();
   }
   const token = inHeader ?? inForm;
   if (token === undefined) throw new NoToken();
-  return { token, scheme: scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer' };
+  return { token, scheme: scheme ?? 'Bearer' };
+}
+
+/** RFC 9110 §11.1: schemes are compared without case. */
+function schemeOf(header: string | undefined): Presented['scheme'] | undefined {
+  const [, scheme] = /^(bearer|dpop)\b/i.exec(header ?? '') ?? [];
+  if (scheme === undefined) return undefined;
+  return scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer';
 }
 
 function allowOrigin(origin: string, allowed: boolean, reply: FastifyReply): void {
@@ -145,6 +170,6 @@ function allowOrigin(origin: string, allowed: boolean, reply: FastifyReply): voi
   if (allowed) {
     reply
       .header('access-control-allow-origin', origin)
-      .header('access-control-expose-headers', 'WWW-Authenticate, X-Request-Id');
+      .header('access-control-expose-headers', 'WWW-Authenticate, DPoP-Nonce, X-Request-Id');
   } else reply.removeHeader('access-control-allow-origin');
 }

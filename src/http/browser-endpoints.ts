@@ -64,7 +64,7 @@ export function browserEndpoints(app: FastifyInstance, edge: BrowserEdge, endpoi
 
 function toBrowserRequest(request: FastifyRequest, { server, cookies }: BrowserEdge): BrowserRequest {
   return {
-    ...toEndpointRequest(request, server.context.now(), server.issuer),
+    ...toEndpointRequest(request, server.context.now()),
     cookie: (name) => cookies.read(request, name),
   };
 }

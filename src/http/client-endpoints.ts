@@ -32,20 +32,22 @@ export function clientEndpoints(
     return reply.code(told.status).headers(told.headers).send({ error: told.code, error_description: told.message });
   });
   for (const endpoint of endpoints) {
-    route(app, endpoint, {
-      POST: (request, reply) => answer(endpoint, request, reply, server),
+    const { bodyLimit } = endpoint;
+    const handlers = {
+      POST: (request: FastifyRequest, reply: FastifyReply) => answer(endpoint, request, reply, server),
       ...(endpoint.cors &&
         server.profile.browserClients && {
           OPTIONS: (request: FastifyRequest, reply: FastifyReply) => preflight(request, reply, server),
         }),
-    });
+    };
+    route(app, endpoint, handlers, bodyLimit === undefined ? {} : { bodyLimit });
   }
 }
 
 async function answer(endpoint: ClientEndpoint, raw: FastifyRequest, reply: FastifyReply, server: AuthorizationServer) {
   // In a URL they would end in logs and histories.
   if (queryOf(raw) !== '') throw new OAuthError('invalid_request', 'Parameters belong in the body.');
-  const request = toEndpointRequest(raw, server.context.now(), server.issuer);
+  const request = toEndpointRequest(raw, server.context.now());
   const cors = endpoint.cors && server.profile.browserClients;
   if (cors && request.origin !== undefined) await allowOrigin(request, reply, server);
   request.parameters.refuseRepeats();

@@ -8,12 +8,12 @@ export type FormBody = string | undefined;
 
 /**
  * @param now the moment this request lives in
- * @param issuer what our published addresses begin with
  * @throws OAuthError `invalid_request`
  */
-export function toEndpointRequest(request: FastifyRequest, now: Date, issuer: string): EndpointRequest {
+export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointRequest {
   if ((request.raw.url?.length ?? 0) > LONGEST_URL)
     throw new OAuthError('invalid_request', 'The URL is too long.', { status: 414 });
+  const { door } = request.server;
   const text = request.method === 'POST' ? ((request.body as FormBody) ?? '') : queryOf(request);
   return {
     id: request.id,
@@ -22,8 +22,8 @@ export function toEndpointRequest(request: FastifyRequest, now: Date, issuer: st
     parameters: new Parameters(parseForm(text)),
     authorization: request.raw.headersDistinct.authorization ?? [],
     dpop: request.raw.headersDistinct.dpop ?? [],
-    address: issuer + pathOf(request),
-    certificate: undefined,
+    address: door.origin + pathOf(request),
+    certificate: door.certificate(request, now),
     accept: request.headers.accept,
     origin: request.headers.origin,
     source: request.ip,

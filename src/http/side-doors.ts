@@ -1,9 +1,9 @@
 /** Two small listeners beside the application: metrics on a port of their own, and the door while the database is awaited. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Config } from '../config.ts';
 import type { ReadableMetrics } from './observe.ts';
+import { tlsOptions } from './tls.ts';
 
 interface Door {
   close(): Promise<void>;
@@ -19,7 +19,7 @@ export async function serveMetrics(host: string, port: number, metrics: Readable
 
 /** Answers 503 to everything but `/healthz`, saying what is waited for: an orchestrator sees it alive and not ready. */
 export async function waitingRoom(config: Config, reason: () => string): Promise<Door> {
-  const https = config.tls && { cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key) };
+  const https = tlsOptions(config, false);
   const genReqId = () => randomBytes(9).toString('base64url');
   const app = Fastify({ genReqId, ...(https && { https }) }) as unknown as FastifyInstance;
   app.addHook('onRequest', async (request, reply) => {

@@ -36,5 +36,7 @@ export interface AuthorizationServer {
     readonly pairwise: Buffer;
     /** Keys `sid` and the browser state of session management. */
     readonly sessions: Buffer;
+    /** Makes DPoP nonces. */
+    readonly nonces: Buffer;
   };
 }

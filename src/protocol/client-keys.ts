@@ -106,7 +106,7 @@ function encryptionKeys(keys: readonly ClientJwk[], alg: string): readonly Clien
 }
 
 /** Those of the client's keys that `choose` takes; where it takes none, they are fetched anew: it may have changed them. */
-async function searchKeys(
+export async function searchKeys(
   { metadata: { jwks, jwks_uri } }: Client,
   choose: (keys: readonly ClientJwk[]) => readonly ClientJwk[],
   { remoteKeys }: AuthorizationServer,

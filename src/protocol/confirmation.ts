@@ -31,16 +31,19 @@ export interface Possession {
 
 export interface ConfirmationMethod {
   readonly name: string;
+  /** The scheme that its tokens are used under, where it is one of its own, and what its challenges say (RFC 9110 §11.6.1). */
+  readonly challenge?: (server: AuthorizationServer) => { readonly scheme: 'DPoP'; readonly parameters: string };
   /**
    * The proof of this kind that a request carries.
    * @param context.client who asks for tokens; absent where a token is used
+   * @param context.holder whose token is used
    * @param context.accessToken the token that is used, which the proof must name
    * @returns `undefined` when there is none, or the client does not use this method
    * @throws OAuthError when there is one and it is not good
    */
   prove(
     request: EndpointRequest,
-    context: { readonly client?: Client; readonly accessToken?: string },
+    context: { readonly client?: Client; readonly holder?: Client; readonly accessToken?: string },
     server: AuthorizationServer,
   ): Promise<Possession | undefined>;
 }
@@ -55,11 +58,13 @@ export async function provePossession(
   client: Client,
   server: AuthorizationServer,
 ): Promise<Possession | undefined> {
+  const { dpop_bound_access_tokens: dpop, tls_client_certificate_bound_access_tokens: tls } = client.metadata;
   for (const method of server.registries.confirmationMethods.values()) {
     const possession = await method.prove(request, { client }, server);
-    if (possession) return possession;
+    // Who is registered for one kind does not get by with the other.
+    const other = (dpop === true && !possession?.cnf.jkt) || (tls === true && !possession?.cnf['x5t#S256']);
+    if (possession && !other) return possession;
   }
-  const { dpop_bound_access_tokens: dpop, tls_client_certificate_bound_access_tokens: tls } = client.metadata;
   if (dpop === true || tls === true || profileOf(client, server.profile).requiresSenderConstraint) {
     throw new OAuthError('invalid_request', 'A proof of possession is required: DPoP, or a client certificate.');
   }

@@ -189,6 +189,8 @@ export interface ClientEndpoint extends EndpointBase {
   readonly cors: boolean;
   /** Whether clients without credentials may call it. */
   readonly publicClients: boolean;
+  /** Bytes of its body at most, where it needs more than others do. */
+  readonly bodyLimit?: number;
   /** Whether `handle` claims the request's marks itself, with the statement it makes anyway. */
   readonly claimsMarks?: true;
   handle(request: ClientRequest, server: AuthorizationServer): Promise<EndpointResponse>;

@@ -16,6 +16,7 @@ const PREFIXES = {
   authorization_code: 'gate_ac_',
   client_secret: 'gate_cs_',
   session: 'gate_si_',
+  pushed_request: 'gate_pr_',
 } as const;
 
 export type CredentialKind = keyof typeof PREFIXES;

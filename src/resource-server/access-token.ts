@@ -4,6 +4,12 @@
  */
 import { InvalidToken } from './refusal.ts';
 
+/** One thing the user allowed in detail, RFC 9396 §2: `type` says what the other members mean. */
+export interface AuthorizationDetail {
+  readonly type: string;
+  readonly [member: string]: unknown;
+}
+
 /** An access token that was checked, as the API's own code sees it. */
 export interface AccessToken {
   /** Whose resources these are: the user, or the client itself when no user is involved (RFC 9068 §2.2). */
@@ -12,6 +18,12 @@ export interface AccessToken {
   readonly clientId: string;
   /** The scope values granted. */
   readonly scope: ReadonlySet<string>;
+  /** What was granted in detail (RFC 9396 §9); what is located at other APIs only is left out. */
+  readonly authorizationDetails: readonly AuthorizationDetail[];
+  /** How the user signed in, RFC 9068 §2.2.1. */
+  readonly acr: string | undefined;
+  /** When the user signed in, in seconds since 1970. */
+  readonly authTime: number | undefined;
   /** Every resource the token is for; this API is among them. */
   readonly audience: readonly string[];
   /** Seconds since 1970, or undefined when introspection did not say. */
@@ -34,6 +46,8 @@ export interface Expectation {
 export const CLOCK_TOLERANCE = 10;
 
 /**
+ * Whether the token may be used by whoever shows it is not judged here: see confirmation.ts.
+ *
  * @param claims the payload of a JWT whose signature was verified, or the answer of the introspection endpoint
  * @throws InvalidToken naming the rule that was broken
  */
@@ -59,21 +73,25 @@ export function judgeClaims(claims: Record<string, unknown>, expected: Expectati
     throw new InvalidToken('The access token was issued in the future');
   }
 
-  // RFC 7800 §3: the token is bound to a key, and without a proof of that key the bearer may be a thief.
-  if (claims.cnf !== undefined) throw new InvalidToken('The access token is bound to a key and is no bearer token');
-
   return {
     sub: text(claims, 'sub'),
     clientId: text(claims, 'client_id'),
     scope: new Set(claims.scope === undefined ? [] : text(claims, 'scope', true).split(' ').filter(Boolean)),
+    authorizationDetails: details(claims.authorization_details).filter((detail) => isHere(detail, expected.resource)),
+    acr: claims.acr === undefined ? undefined : text(claims, 'acr'),
+    authTime: time(claims, 'auth_time'),
     audience,
     expiresAt,
     claims,
   };
 }
 
-function isText(value: unknown): value is string {
+export function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function text(claims: Record<string, unknown>, name: string, mayBeEmpty = false): string {
@@ -86,4 +104,18 @@ function time(claims: Record<string, unknown>, name: string): number | undefined
   const value = claims[name];
   if (value === undefined || (typeof value === 'number' && Number.isFinite(value))) return value;
   throw new InvalidToken(`The access token's ${name} is not a time`);
+}
+
+function details(value: unknown = []): AuthorizationDetail[] {
+  const isDetail = (detail: unknown): detail is AuthorizationDetail => isObject(detail) && isText(detail.type);
+  if (Array.isArray(value) && value.every(isDetail)) return value;
+  throw new InvalidToken("The access token's authorization_details are not a list of typed objects");
+}
+
+/** RFC 9396 §2.2: `locations` names the places a detail is for. What is granted at another API is not granted here. */
+function isHere({ locations }: AuthorizationDetail, resource: string): boolean {
+  if (locations === undefined) return true;
+  const beneath = resource.endsWith('/') ? resource : `${resource}/`;
+  const isThis = (place: unknown) => place === resource || (typeof place === 'string' && place.startsWith(beneath));
+  return Array.isArray(locations) && locations.some(isThis);
 }

@@ -8,7 +8,7 @@
  * fetched, so a short absence of the authorization server is not an absence of the API.
  */
 import { exchangeJson } from './json-exchange.ts';
-import { AuthorizationServerUnavailable } from './refusal.ts';
+import { NoVerdict } from './refusal.ts';
 
 /** The members an API looks at. Each is what the server said: check before use. */
 export interface AuthorizationServerMetadata {
@@ -20,7 +20,7 @@ const MAX_AGE_MILLISECONDS = 10 * 60 * 1000;
 
 /**
  * @param issuer the configured issuer identifier
- * @returns a function that gives the current metadata, or throws AuthorizationServerUnavailable
+ * @returns a function that gives the current metadata, or throws NoVerdict
  */
 export function metadataOf(issuer: string, timeoutSeconds: number): () => Promise<AuthorizationServerMetadata> {
   const url = wellKnownUrl(issuer, 'oauth-authorization-server');
@@ -31,7 +31,7 @@ export function metadataOf(issuer: string, timeoutSeconds: number): () => Promis
   async function fetchMetadata(): Promise<AuthorizationServerMetadata> {
     const metadata = await exchangeJson(url, timeoutSeconds);
     if (metadata.issuer !== issuer) {
-      throw new AuthorizationServerUnavailable(`The metadata at ${url} is not that of ${issuer}`);
+      throw new NoVerdict(`The metadata at ${url} is not that of ${issuer}`);
     }
     known = metadata;
     fetchedAt = Date.now();

@@ -1,8 +1,9 @@
 /**
- * One JSON request to the authorization server, bounded in time and size and never redirected: a redirect would carry
- * the client secret or the token to an address the metadata did not name.
+ * One request to the authorization server, bounded in time and size and never redirected: a redirect would carry the client
+ * secret or the token to an address the metadata did not name.
  */
-import { AuthorizationServerUnavailable } from './refusal.ts';
+import { isObject } from './access-token.ts';
+import { NoVerdict } from './refusal.ts';
 
 const MAX_RESPONSE_BYTES = 64 * 1024;
 
@@ -10,31 +11,48 @@ const MAX_RESPONSE_BYTES = 64 * 1024;
  * @param url an endpoint that {@link requireSecureUrl} accepted
  * @param timeoutSeconds for the whole exchange, the reading of the body included
  * @param init method, headers and body; a GET without it
- * @throws AuthorizationServerUnavailable for anything but a 200 with a JSON object
+ * @param mediaType what is asked for
+ * @returns the body of a 200
+ * @throws NoVerdict for any other answer, and for none
  */
-export async function exchangeJson(
+export async function exchange(
   url: URL,
   timeoutSeconds: number,
-  init: RequestInit = {},
-): Promise<Record<string, unknown>> {
-  const what = `${init.method ?? 'GET'} ${url.origin}${url.pathname}`;
+  init: RequestInit,
+  mediaType: string,
+): Promise<{ readonly text: string; readonly contentType: string }> {
   try {
     const response = await fetch(url, {
       ...init,
-      headers: { accept: 'application/json', ...init.headers },
+      headers: { accept: mediaType, ...init.headers },
       redirect: 'error',
-      signal: AbortSignal.timeout(timeoutSeconds * 1000),
+      signal: AbortSignal.timeout(Math.ceil(timeoutSeconds * 1000)),
     });
     if (response.status !== 200) {
       await response.body?.cancel();
       throw new Error(`status ${response.status}`);
     }
-    const value: unknown = JSON.parse(await readText(response));
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('not a JSON object');
-    return value as Record<string, unknown>;
+    const [contentType = ''] = (response.headers.get('content-type') ?? '').split(';');
+    return { text: await readText(response), contentType: contentType.trim().toLowerCase() };
   } catch (cause) {
-    throw new AuthorizationServerUnavailable(`${what} gave no usable answer`, { cause });
+    throw new NoVerdict(`${init.method ?? 'GET'} ${url.origin}${url.pathname} gave no usable answer`, { cause });
   }
+}
+
+/** {@link exchange} for a JSON object. */
+export async function exchangeJson(
+  url: URL,
+  timeoutSeconds: number,
+  init: RequestInit = {},
+): Promise<Record<string, unknown>> {
+  const { text } = await exchange(url, timeoutSeconds, init, 'application/json');
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isObject(value)) return value;
+  } catch (cause) {
+    throw new NoVerdict(`${url.origin}${url.pathname} did not answer with JSON`, { cause });
+  }
+  throw new NoVerdict(`${url.origin}${url.pathname} did not answer with a JSON object`);
 }
 
 async function readText(response: Response): Promise<string> {

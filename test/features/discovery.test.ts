@@ -92,7 +92,7 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
 
   it('names no endpoint that is not served, by the method it is for', async () => {
     const endpoints = Object.entries(metadata).filter(([name]) => /_(endpoint|uri|iframe)$/.test(name));
-    expect(endpoints).toHaveLength(8);
+    expect(endpoints).toHaveLength(9);
     for (const [name, url] of endpoints) {
       const method = /^(token|introspection|revocation)/.test(name) ? 'POST' : 'GET';
       const { status } = await fetch(String(url), { method, redirect: 'manual' });

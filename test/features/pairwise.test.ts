@@ -127,7 +127,12 @@ describe('a pairwise subject', () => {
         resource === PHOTOS
           ? ({ kind: 'jwt' } as const)
           : ({ kind: 'introspection', clientId: world.storageApi.id, clientSecret: world.storageApi.secret } as const);
-      const verdict = await createTokenVerifier({ issuer, resource, token }).verify([`Bearer ${accessToken}`]);
+      const verdict = await createTokenVerifier({ issuer, resource, token }).verify({
+        method: 'GET',
+        url: '/',
+        authorization: [`Bearer ${accessToken}`],
+        dpop: [],
+      });
       return verdict.accepted ? verdict.accessToken : undefined;
     };
     for (const resource of [PHOTOS, STORAGE]) {

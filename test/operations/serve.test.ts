@@ -98,6 +98,21 @@ describe('refuses to start, in one line,', () => {
     expectRefusal(await gatehouse(['serve'], { env: other }), new RegExp(`${variable}: another program listens there`));
   });
 
+  it.each([
+    ['GATEHOUSE_MTLS_PORT', '1'],
+    ['GATEHOUSE_MTLS_PORT', '2'],
+    ['PORT', '2'],
+  ])('on a %s that is taken, while the other is free (%s workers: told once)', async (variable, workers) => {
+    await serve();
+    const ports = { PORT: String(await freePort()), GATEHOUSE_MTLS_PORT: String(await freePort()) };
+    const mutualTls = { GATEHOUSE_CLIENT_CERT_HEADER: 'rfc9440', GATEHOUSE_MTLS_ORIGIN: 'https://mtls.id.example' };
+    const other = { ...env, ...mutualTls, ...ports, GATEHOUSE_WORKERS: workers, [variable]: String(env.PORT) };
+    expectRefusal(
+      await gatehouse(['serve'], { env: other }),
+      new RegExp(`^[^\\n]*${variable}: another program listens there[^\\n]*\\n$`),
+    );
+  });
+
   it('on an address that is not of this machine', async () => {
     expectRefusal(await gatehouse(['serve'], { env: { ...env, HOST: '192.0.2.1' } }), /HOST: 192\.0\.2\.1 is not/);
   });

@@ -67,6 +67,8 @@ export function rulesOfEverything(): RegistrationRules {
     cookieKeys: [],
     encryption: new KeyEncryption([randomBytes(32)], randomBytes),
     sessionManagement: true,
+    dpopNonce: false,
+    mutualTls: { authorities: true, aliasOrigin: undefined },
     allowLoopbackFetch: false,
   };
   return registrationRules(

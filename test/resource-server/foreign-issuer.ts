@@ -4,9 +4,25 @@
  * answer wrongly, late or not at all.
  */
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type CryptoKey, exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
+import {
+  type CryptoKey,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type JWK,
+  type JWTHeaderParameters,
+  jwtVerify,
+  SignJWT,
+} from 'jose';
 
 /** A signing key of the issuer and what its JWKS says of it. */
 export interface IssuerKey {
@@ -22,6 +38,8 @@ export async function makeKey(alg: string): Promise<IssuerKey> {
   return { kid, alg, privateKey, publicJwk: { ...(await exportJWK(publicKey)), kid, alg, use: 'sig' } };
 }
 
+const SIGNED_ANSWER = 'application/token-introspection+jwt';
+
 /** How the issuer behaves from now on: as it should, with a 500, or silent on an open connection. */
 export type Mood = 'well' | 'failing' | 'silent';
 
@@ -32,8 +50,13 @@ export class ForeignIssuer {
   readonly introspected = new Map<string, Record<string, unknown>>();
   /** How often each path was asked for. */
   readonly asked = new Map<string, number>();
-  /** The last introspection request's body. */
+  /** The last introspection request's body and headers. */
   lastIntrospection: URLSearchParams | undefined;
+  lastHeaders: IncomingHttpHeaders = {};
+  /** Asked for signed answers (RFC 9701), what it does instead of making good ones. */
+  signAnswer: ((answer: Record<string, unknown>) => Promise<{ type: string; body: string }>) | undefined;
+  /** The public key of a client that authenticates with a private one (RFC 7523). */
+  clientKey: JWK | undefined;
   /** Members that replace those of the metadata. */
   metadata: Record<string, unknown> = {};
   keys: IssuerKey[];
@@ -91,6 +114,13 @@ export class ForeignIssuer {
       .sign(key.privateKey);
   }
 
+  /** A signed introspection answer (RFC 9701 §5); `claims` and `header` replace single members. */
+  answer(answer: Record<string, unknown>, claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}) {
+    const now = Math.floor(Date.now() / 1000);
+    const own = { iss: this.issuer, aud: this.client.clientId, iat: now, token_introspection: answer };
+    return this.sign({ ...own, ...claims }, { typ: 'token-introspection+jwt', ...header });
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? '';
     this.asked.set(path, this.times(path) + 1);
@@ -116,14 +146,34 @@ export class ForeignIssuer {
     if (path === '/introspection' && request.method === 'POST') {
       const body = new URLSearchParams((await request.toArray()).join(''));
       this.lastIntrospection = body;
-      if (!this.#isClient(request.headers.authorization)) return json(401, { error: 'invalid_client' });
-      return json(200, this.introspected.get(body.get('token') ?? '') ?? { active: false });
+      this.lastHeaders = request.headers;
+      const isClient = this.#isClient(request.headers.authorization) || (await this.#isKeyClient(body));
+      if (!isClient) return json(401, { error: 'invalid_client' });
+      const answer = this.introspected.get(body.get('token') ?? '') ?? { active: false };
+      if (request.headers.accept !== SIGNED_ANSWER) return json(200, answer);
+      const signed = this.signAnswer?.(answer) ?? { type: SIGNED_ANSWER, body: await this.answer(answer) };
+      const { type, body: text } = await signed;
+      return void response.writeHead(200, { 'content-type': type }).end(text);
     }
     if (path === '/moved') return void response.writeHead(307, { location: '/introspection' }).end();
     if (path === '/huge') return json(200, { active: true, filler: 'x'.repeat(100_000) });
     if (path === '/torn') return json(500, { active: true, ...this.claims('https://photos.example') });
     if (path === '/mute') return json(200, {});
     json(404, {});
+  }
+
+  /** RFC 7523 §3, with the issuer as the only audience. */
+  async #isKeyClient(body: URLSearchParams): Promise<boolean> {
+    if (this.clientKey === undefined) return false;
+    if (body.get('client_assertion_type') !== 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer') return false;
+    const { clientId } = this.client;
+    const key = await importJWK(this.clientKey, this.clientKey.alg);
+    const { payload } = await jwtVerify(body.get('client_assertion') ?? '', key, {
+      issuer: clientId,
+      subject: clientId,
+      requiredClaims: ['exp', 'jti'],
+    });
+    return payload.aud === this.issuer;
   }
 
   /** RFC 6749 §2.3.1, read the strict way round: decode, split, form-decode, compare. */

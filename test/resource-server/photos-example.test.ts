@@ -12,6 +12,7 @@ import { startStorageApi } from '../../examples/photos/storage-api.ts';
 import { startWebApp } from '../../examples/photos/web-app.ts';
 import { ask } from './api.ts';
 import { type AuthorizingIssuer, startAuthorizingIssuer } from './authorizing-issuer.ts';
+import { makeProofKey, prove } from './proof-key.ts';
 
 let gatehouse: AuthorizingIssuer;
 let web: string;
@@ -226,6 +227,32 @@ describe('the APIs', () => {
     expect((await ask('GET', `${storageApi}/objects/dunes`, await asBearer(photosToken()))).status).toBe(401);
   });
 
+  test('both APIs take a token that is bound to a key with a proof of that key only (RFC 9449 §7)', async () => {
+    const key = await makeProofKey();
+    const cnf = { jkt: key.jkt };
+    const opaque = { ...gatehouse.issuer.claims(storageApi), scope: 'storage.read', cnf };
+    gatehouse.issuer.introspected.set('bound', { active: true, token_type: 'DPoP', ...opaque });
+    for (const [url, token] of [
+      [`${photosApi}/photos`, await photosToken({ cnf })],
+      [`${storageApi}/objects/dunes`, 'bound'],
+    ] as const) {
+      const dpop = await prove(key, 'GET', url, token);
+      expect((await ask('GET', url, { authorization: `DPoP ${token}`, dpop })).status).toBe(200);
+      expect((await ask('GET', url, { authorization: `DPoP ${token}`, dpop })).status, 'used again').toBe(401);
+      expect((await ask('GET', url, { authorization: `Bearer ${token}` })).status).toBe(401);
+    }
+  });
+
+  test('both APIs describe themselves (RFC 9728)', async () => {
+    for (const [api, resource_name, scope] of [
+      [photosApi, 'Photos', 'photos.read'],
+      [storageApi, 'Photo storage', 'storage.read'],
+    ] as const) {
+      const { json } = await ask('GET', `${api}/.well-known/oauth-protected-resource`);
+      expect(json).toMatchObject({ resource: api, resource_name, scopes_supported: expect.arrayContaining([scope]) });
+    }
+  });
+
   test('one storage token serves many requests', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     vi.setSystemTime(Date.now() + 3_600_000); // whatever an earlier test fetched has expired
@@ -261,7 +288,8 @@ describe('the APIs', () => {
     });
     expect(preflight.status).toBe(204);
     expect(preflight.headers['access-control-allow-origin']).toBe(web);
-    expect(preflight.headers['access-control-allow-headers']).toContain('Authorization');
+    for (const header of ['Authorization', 'DPoP'])
+      expect(preflight.headers['access-control-allow-headers']).toContain(header);
     const refused = await ask('GET', `${photosApi}/photos`, { origin: web });
     expect([refused.status, refused.headers['access-control-allow-origin']]).toEqual([401, web]);
     const stranger = await ask('OPTIONS', `${photosApi}/photos`, { origin: 'https://evil.example' });

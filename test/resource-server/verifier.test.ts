@@ -1,7 +1,7 @@
 /** The plain function, for APIs that are not written with Fastify. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createTokenVerifier } from 'gatehouse/resource-server';
+import { createTokenVerifier, presentedRequest } from 'gatehouse/resource-server';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ask, RESOURCE } from './api.ts';
 import { ForeignIssuer } from './foreign-issuer.ts';
@@ -15,16 +15,13 @@ afterAll(() => issuer.close());
 test('guards a server of node:http, as docs/resource-server.md shows', async () => {
   const tokens = createTokenVerifier({ issuer: issuer.issuer, resource: RESOURCE, token: { kind: 'jwt' } });
   const server = createServer(async (request, response) => {
-    const verdict = await tokens.verify(request.headersDistinct.authorization, {
-      url: request.url,
-      scope: ['photos.read'],
-    });
+    const verdict = await tokens.verify(presentedRequest(request), { scope: ['photos.read'] });
     if (!verdict.accepted) {
       const { status, headers, body } = verdict.refusal;
       response.writeHead(status, headers).end(body && JSON.stringify(body));
       return;
     }
-    response.end(`photos of ${verdict.accessToken.sub}`);
+    response.writeHead(200, verdict.headers).end(`photos of ${verdict.accessToken.sub}`);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/photos`;
@@ -43,7 +40,8 @@ test('guards a server of node:http, as docs/resource-server.md shows', async () 
 test('tells the API why, and the caller nothing of it', async () => {
   const tokens = createTokenVerifier({ issuer: issuer.issuer, resource: RESOURCE, token: { kind: 'jwt' } });
   issuer.mood = 'failing';
-  const verdict = await tokens.verify([`Bearer ${await issuer.sign(issuer.claims(RESOURCE))}`]);
+  const authorization = [`Bearer ${await issuer.sign(issuer.claims(RESOURCE))}`];
+  const verdict = await tokens.verify({ method: 'GET', url: '/photos', authorization, dpop: [] });
   issuer.mood = 'well';
   if (verdict.accepted) throw new Error('accepted without keys');
   expect(verdict.refusal.cause).toBeInstanceOf(Error);

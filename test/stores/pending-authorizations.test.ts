@@ -28,7 +28,14 @@ describe('pending authorizations', () => {
 
   async function open(browserHash: Buffer | undefined): Promise<string> {
     const id = mintId(store.now, randomBytes);
-    await pendings.open({ id, pushedRequestId: undefined, browserHash, clientId: 'client', parameters, expiresAt: store.at(900_000) });
+    await pendings.open({
+      id,
+      pushedRequestId: undefined,
+      browserHash,
+      clientId: 'client',
+      parameters,
+      expiresAt: store.at(900_000),
+    });
     return id;
   }
 

@@ -185,7 +185,14 @@ describe('sessions', () => {
     const browserHash = sha256('browser');
     const open = async () => {
       const id = mintId(store.now, randomBytes);
-      await pendings.open({ id, pushedRequestId: undefined, browserHash, clientId, parameters: new Parameters([]), expiresAt: store.at(HOUR) });
+      await pendings.open({
+        id,
+        pushedRequestId: undefined,
+        browserHash,
+        clientId,
+        parameters: new Parameters([]),
+        expiresAt: store.at(HOUR),
+      });
       return id;
     };
     const [pendingId, closed] = [await open(), await open()];

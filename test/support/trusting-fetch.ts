@@ -5,10 +5,12 @@ import { buffer } from 'node:stream/consumers';
 
 /**
  * @param certificate PEM file of the certificate to trust
+ * @param own the client's own certificate and key, shown to whoever asks
  * @returns a `fetch` for https that follows no redirects
  */
-export function trustingFetch(certificate: string): typeof fetch {
-  const agent = new Agent({ ca: readFileSync(certificate), keepAlive: true });
+export function trustingFetch(certificate: string, own?: { cert: string; key: string }): typeof fetch {
+  const shown = own && { cert: readFileSync(own.cert), key: readFileSync(own.key) };
+  const agent = new Agent({ ca: readFileSync(certificate), keepAlive: true, ...shown });
   return async (input, init) => {
     const asked = new Request(input, init);
     const body = Buffer.from(await asked.arrayBuffer());

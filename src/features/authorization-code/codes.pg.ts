@@ -45,14 +45,15 @@ export function postgresCodes(database: Sql): Codes {
               AND k.claims @> ${claimsBeyondScope(request.claims, request.scope)}::text[]))
           -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
           FOR SHARE OF i
-        ), answered AS (
-          -- Only with a grant to show for it: else the client is still to be told that there is none.
-          UPDATE pending_authorizations SET closed_at = ${now}
-          WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
         ), used AS (
           -- A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3).
           UPDATE pushed_requests SET consumed_at = ${now}
           WHERE id = ${pushedRequestId}::uuid AND consumed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
+        ), answered AS (
+          -- Only with a grant to show for it: else the client is still to be told that there is none.
+          UPDATE pending_authorizations SET closed_at = ${now}
+          WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing)
+            AND (${pushedRequestId}::uuid IS NULL OR EXISTS (SELECT FROM used)) RETURNING id
         ), granted AS (
           INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
                               claims, auth_time, acr, amr, created_at, expires_at)
