@@ -118,6 +118,8 @@ test('"Not you?" lets somebody else sign in, and the code is theirs', async () =
   await signIn(page, 'alice', 'wonderland');
   expect(await textOf(page.locator('main'))).toContain('Alice Liddell');
   await page.locator('#account-other').click();
+  await page.waitForURL('**/select-account?*');
+  await page.locator('#account-other').click();
   await signIn(page, 'bob', 'builder');
   const text = await textOf(page.locator('main'));
   expect(text).toContain('bob');

@@ -102,6 +102,9 @@ test('Allow means the person that was shown: after somebody else signed in it is
   expect(await errorCodeOn(page)).toBe('access_denied');
   expect(app.arrivals).toEqual([]);
   await page.goBack();
+  // Now there are two, and which one it is about has to be said first.
+  await page.getByRole('button', { name: 'bob' }).click();
+  await page.waitForURL('**/consent?*');
   expect(await textOf(page.locator('main'))).toContain('bob');
   await page.locator('#consent-allow').click();
   expect((await app.arrivalOn(page)).sub).toBe(stage.world.bob);

@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { postgresSigningKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import { authorizePath, post } from '../support/browser.ts';
 import { gatehouse, Workbench } from '../support/gatehouse.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
@@ -236,6 +237,24 @@ describe('keys', () => {
     await soon(async () => {
       const { keys } = (await (await fetch(`${world.issuer}/jwks`)).json()) as { keys: { kid: string }[] };
       return after.every(({ kid }) => keys.some((key) => key.kid === kid));
+    });
+  });
+
+  it('that are archived are listed as such, without a private part, and are published no more', async () => {
+    const [retired] = (await run<{ kid: string; state: string }[]>('keys list')).filter(
+      (key) => key.state === 'retired',
+    );
+    const kid = String(retired?.kid);
+    const now = world.clock.now();
+    await postgresSigningKeys(world.running.database.sql).alone(async (keys) => {
+      await keys.archive(kid, now);
+      return true;
+    });
+    const listed = (await run<{ kid: string }[]>('keys list')).find((key) => key.kid === kid);
+    expect(listed).toMatchObject({ state: 'archived', archived_at: now.toISOString(), key_encryption_key: null });
+    await soon(async () => {
+      const { keys } = (await (await fetch(`${world.issuer}/jwks`)).json()) as { keys: { kid: string }[] };
+      return keys.every((key) => key.kid !== kid);
     });
   });
 
