@@ -73,6 +73,14 @@ module.exports = {
       to: { path: packages('argon2') },
     },
     {
+      name: 'one-door-for-ajv',
+      severity: 'error',
+      comment:
+        'JSON Schemas are compiled into code in src/protocol/details-type.ts, after their keywords were checked. Our own data is checked by zod.',
+      from: { path: '^src/', pathNot: '^src/protocol/details-type\\.ts$' },
+      to: { path: packages('ajv') },
+    },
+    {
       name: 'fastify-stays-at-the-edge',
       severity: 'error',
       comment: 'Only src/http knows Fastify (and src/resource-server, a Fastify plugin for APIs).',

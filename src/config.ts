@@ -164,8 +164,10 @@ export const environment = {
     .optional()
     .describe('Accent colour of the pages'),
   GATEHOUSE_SESSION_MANAGEMENT: onOff
-    .default(true)
-    .describe('OpenID Connect Session Management: one page that may be framed and one cookie that scripts may read'),
+    .optional()
+    .describe(
+      'OpenID Connect Session Management: one page that may be framed and one cookie that scripts may read; unset, the profile says: on, but off under FAPI 2.0',
+    ),
   GATEHOUSE_DPOP_NONCE: onOff
     .default(false)
     .describe('Whether each DPoP proof must carry a nonce of ours; costs clients one more request now and then'),
@@ -289,6 +291,13 @@ export function readConfig(
   if (tls) checkTls(tls);
   const mutualTls = readMutualTls(variables, tls !== undefined, issuer);
   const { GATEHOUSE_WORKERS: workers } = variables;
+  const profile = profiles.find(({ name }) => name === variables.GATEHOUSE_PROFILE) ?? oauth21;
+  const { GATEHOUSE_SESSION_MANAGEMENT: sessionManagement = profile.browserClients } = variables;
+  if (sessionManagement && !profile.browserClients) {
+    throw new ConfigurationError(
+      `GATEHOUSE_SESSION_MANAGEMENT: is for scripts of clients, which ${profile.name} does not serve (FAPI 2.0 SP 5.2.3-3): unset it.`,
+    );
+  }
   return {
     config: {
       mode,
@@ -298,7 +307,7 @@ export function readConfig(
       poolMax: variables.DATABASE_POOL_MAX,
       prepared: variables.GATEHOUSE_PREPARED,
       dataFolder: variables.GATEHOUSE_DATA,
-      profile: profiles.find(({ name }) => name === variables.GATEHOUSE_PROFILE) ?? oauth21,
+      profile,
       tls,
       mutualTls,
       trustedProxies,
@@ -311,7 +320,7 @@ export function readConfig(
         logoFile: variables.GATEHOUSE_BRAND_LOGO,
         theme: variables.GATEHOUSE_BRAND_COLOR === undefined ? '' : themeStylesheet(variables.GATEHOUSE_BRAND_COLOR),
       },
-      sessionManagement: variables.GATEHOUSE_SESSION_MANAGEMENT,
+      sessionManagement,
       dpopNonce: variables.GATEHOUSE_DPOP_NONCE,
       allowLoopbackFetch: variables.GATEHOUSE_ALLOW_LOOPBACK_FETCH,
       logLevel: variables.LOG_LEVEL,
@@ -411,10 +420,12 @@ function readNamed(variable: string, file: string): Buffer {
 /** FAPI 2.0 SP §5.2.1, OAuth 2.1 §1.5: production is https, by our own TLS or a proxy we know. */
 function checkServe(issuer: string, https: boolean): void {
   if (!issuer.startsWith('https:'))
-    throw new ConfigurationError('GATEHOUSE_ISSUER: `gatehouse serve` needs an https issuer.');
+    throw new ConfigurationError(
+      'GATEHOUSE_ISSUER: `gatehouse serve` needs an https issuer (OAuth 2.1 1.5, FAPI 2.0 SP 5.2.1-1).',
+    );
   if (!https) {
     throw new ConfigurationError(
-      'GATEHOUSE_TLS_CERT: `gatehouse serve` needs https: set GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY, or GATEHOUSE_TRUSTED_PROXIES to the proxy that does TLS.',
+      'GATEHOUSE_TLS_CERT: `gatehouse serve` needs https: set GATEHOUSE_TLS_CERT and GATEHOUSE_TLS_KEY, or GATEHOUSE_TRUSTED_PROXIES to the proxy that does TLS (OAuth 2.1 1.5, FAPI 2.0 SP 5.2.1-1).',
     );
   }
 }

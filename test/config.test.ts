@@ -100,6 +100,27 @@ describe('a wrong value is refused in one line that names its variable', () => {
   });
 });
 
+describe('what contradicts the profile is refused, naming the clause', () => {
+  it.each(['fapi2-security', 'fapi2-message-signing'])('%s: scripts of clients in a session frame', (profile) => {
+    const env = { ...SERVE, GATEHOUSE_PROFILE: profile };
+    const line = refusal('serve', { ...env, GATEHOUSE_SESSION_MANAGEMENT: 'on' });
+    expect(line).toMatch(/^GATEHOUSE_SESSION_MANAGEMENT: .*FAPI 2\.0 SP 5\.2\.3-3/);
+    for (const wish of [undefined, 'off'])
+      expect(read('serve', { ...env, GATEHOUSE_SESSION_MANAGEMENT: wish }).config.sessionManagement).toBe(false);
+    expect(read('serve', SERVE).config.sessionManagement).toBe(true);
+  });
+
+  it('an http issuer, and no TLS at all, in production', () => {
+    const env = { ...SERVE, GATEHOUSE_PROFILE: 'fapi2-security' };
+    expect(refusal('serve', { ...env, GATEHOUSE_ISSUER: 'http://localhost:3000' })).toMatch(
+      /^GATEHOUSE_ISSUER: .*FAPI 2\.0 SP 5\.2\.1-1/,
+    );
+    expect(refusal('serve', { ...env, GATEHOUSE_TRUSTED_PROXIES: undefined })).toMatch(
+      /^GATEHOUSE_TLS_CERT: .*FAPI 2\.0 SP 5\.2\.1-1/,
+    );
+  });
+});
+
 describe('serve', () => {
   it.each(['DATABASE_URL', 'GATEHOUSE_ISSUER', 'GATEHOUSE_COOKIE_KEY', 'GATEHOUSE_KEY_ENCRYPTION_KEY'])(
     'needs %s, and takes an empty one for none',

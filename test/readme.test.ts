@@ -18,12 +18,16 @@ it('names scripts that exist', async () => {
   for (const name of named) expect(Object.keys(scripts)).toContain(name);
 });
 
-it.each(['README.md', 'docs/architecture.md', 'docs/operations.md', 'docs/resource-server.md', 'CONTRIBUTING.md'])(
-  '%s links to files that exist',
-  async (file) => {
-    const folder = file.includes('/') ? 'docs/' : '';
-    const links = [...(await read(file)).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, link]) => link);
-    for (const link of links)
-      await expect(access(new URL(`../${folder}${link}`, import.meta.url)), link).resolves.toBeUndefined();
-  },
-);
+it.each([
+  'README.md',
+  'docs/architecture.md',
+  'docs/operations.md',
+  'docs/resource-server.md',
+  'docs/fapi.md',
+  'CONTRIBUTING.md',
+])('%s links to files that exist', async (file) => {
+  const folder = file.includes('/') ? 'docs/' : '';
+  const links = [...(await read(file)).matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, link]) => link);
+  for (const link of links)
+    await expect(access(new URL(`../${folder}${link}`, import.meta.url)), link).resolves.toBeUndefined();
+});

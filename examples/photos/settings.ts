@@ -32,6 +32,8 @@ async function readSettings() {
   const { issuer } = demo;
   const credentials = (clientId: string) => {
     const clientSecret = demo.clients[clientId]?.client_secret;
+    if (clientSecret === undefined && demo.clients['photos-fapi'] !== undefined)
+      throw new SetupFault('This demo needs the profile oauth21, and Gatehouse runs under FAPI 2.0: npm run demo:fapi');
     if (clientSecret === undefined) throw new SetupFault(`${file} has no secret of the client ${clientId}`);
     return { issuer, clientId, clientSecret };
   };
@@ -59,7 +61,7 @@ async function readSettings() {
 /** `demo.json`, as Gatehouse writes it. */
 interface DemoFile {
   readonly issuer: string;
-  readonly clients: Readonly<Record<string, { readonly client_secret: string }>>;
+  readonly clients: Readonly<Record<string, { readonly client_secret?: string }>>;
 }
 
 /** The file appears with Gatehouse's first start, so it is looked for again until the issuer it names answers. */

@@ -6,20 +6,33 @@
  * names the key of a bound token (DPoP, RFC 9449), whose proof is then asked for.
  */
 import Fastify from 'fastify';
-import { resourceServer } from 'gatehouse/resource-server';
-import type { ClientSettings } from './gatehouse.ts';
+import { type IntrospectionClient, resourceServer } from 'gatehouse/resource-server';
 import { drawPicture } from './pictures.ts';
 import { listenOn, whenStartedDirectly } from './settings.ts';
 
-/** @param settings `resource` is this API's identifier; the client is what it calls itself when it asks about tokens */
-export async function startStorageApi(settings: ClientSettings & { readonly port: number; readonly resource: string }) {
-  const { issuer, clientId, clientSecret, port, resource } = settings;
+/** The client is what the API calls itself when it asks about tokens: one with a secret, or with a key of its own. */
+export type StorageApiSettings = IntrospectionClient & {
+  readonly issuer: string;
+  readonly port: number;
+  /** This API's identifier, which access tokens must name. */
+  readonly resource: string;
+};
+
+export async function startStorageApi(settings: StorageApiSettings) {
+  const { issuer, clientId, port, resource } = settings;
   const app = Fastify();
   await app.register(resourceServer, {
     issuer,
     resource,
-    token: { kind: 'introspection', clientId, clientSecret },
     metadata: { resource_name: 'Photo storage' },
+    // With a key it is an API under FAPI 2.0: it wants its answers signed (RFC 9701), to be able to show what it was told, and
+    // lets no token in that whoever finds it could use.
+    ...('privateKey' in settings
+      ? {
+          token: { kind: 'introspection', clientId, privateKey: settings.privateKey, signed: true },
+          bindings: ['dpop'],
+        }
+      : { token: { kind: 'introspection', clientId, clientSecret: settings.clientSecret } }),
   });
 
   app.get<{ Params: { name: string } }>(

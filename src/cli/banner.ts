@@ -19,12 +19,14 @@ function invitation(issuer: string, demo: DemoSecrets): string[] {
   const as = (client: string) => `curl -s -u ${client}:${demo.clients[client]?.client_secret}`;
   const token = `${as('photos-batch')} -d grant_type=client_credentials ${issuer}/token`;
   const carryOver = `sed 's/.*"access_token":"\\([^"]*\\)".*/token=\\1/'`;
-  const clients = demo.clients['photos-batch'] && demo.clients['photos-api'];
+  const batch = demo.clients['photos-batch'] && demo.clients['photos-api'];
+  const story = demo.clients['photos-web'];
+  const fapi = demo.clients['photos-fapi'];
   return [
     '  Sign in as alice / wonderland or bob / builder:',
     `    ${issuer}/account`,
     // Unless their owner has deleted them since.
-    ...(clients === undefined
+    ...(batch === undefined
       ? []
       : [
           '  A token for a backend:',
@@ -32,8 +34,10 @@ function invitation(issuer: string, demo: DemoSecrets): string[] {
           '  What such a token is worth, asked by the API it is for:',
           `    ${token} | ${carryOver} | ${as('photos-api')} -d @- ${issuer}/token_info`,
         ]),
-    '  The whole story in a browser (in another terminal):',
-    '    npm run demo',
+    ...(story === undefined ? [] : ['  The whole story in a browser (in another terminal):', '    npm run demo']),
+    ...(fapi === undefined
+      ? []
+      : ['  A client without any shared secret, photos-fapi (in another terminal):', '    npm run demo:fapi']),
   ];
 }
 

@@ -11,7 +11,7 @@ import {
   setClientDisabled,
   setClientLogo,
 } from '../postgres/clients.pg.ts';
-import type { ClientMetadata } from '../protocol/client.ts';
+import { type ClientMetadata, hasSecret, toClient } from '../protocol/client.ts';
 import { found, limitOption, print, type Row, readInput, wholeNumber } from './output.ts';
 import { inWorkplace, type Workplace } from './workplace.ts';
 
@@ -118,8 +118,7 @@ export function clientCommands(program: Command): void {
     .action(async (clientId, { overlap }, command) => {
       const rotated = await inWorkplace(async ({ database, context }) => {
         const record = found(await findClientRecord(database, clientId), 'client');
-        if (record.metadata.token_endpoint_auth_method === 'none')
-          throw new OperatorError('A public client has no secret.');
+        if (!hasSecret(toClient(record))) throw new OperatorError('This client authenticates without a secret.');
         return rotateSecret(database, clientId, overlap, context);
       });
       print(command, {

@@ -5,6 +5,7 @@ import { grantCommands } from './grants.ts';
 import { keyCommands } from './keys.ts';
 import { logoutCommands } from './logouts.ts';
 import { onOneLine } from './output.ts';
+import { profileCommands } from './profile.ts';
 import { resourceCommands } from './resources.ts';
 import { runCommands } from './run.ts';
 import { userCommands } from './users.ts';
@@ -21,6 +22,7 @@ export function createProgram(): Command {
     keyCommands,
     grantCommands,
     logoutCommands,
+    profileCommands,
   ])
     register(program);
 

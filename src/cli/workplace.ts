@@ -13,7 +13,7 @@ import { migrate, missingMigrations } from '../postgres/migrations.ts';
 import { keepPartitions } from '../postgres/partitions.ts';
 import type { RegistrationRules } from '../protocol/client.ts';
 import type { Context } from '../protocol/context.ts';
-import { assemble, registrationRules } from '../protocol/feature.ts';
+import { assemble, type Registries, registrationRules } from '../protocol/feature.ts';
 import { KeyEncryption } from '../protocol/key-encryption.ts';
 import { oauth21, type Profile, profiles } from '../protocol/profile.ts';
 import { Passwords } from '../protocol/secrets.ts';
@@ -114,12 +114,12 @@ async function record(database: Sql, context: Context): Promise<void> {
 }
 
 /** What may be registered, from the same registries the server is assembled from. */
-export function rulesFor(
-  database: Sql,
-  profile: Profile,
-  passwords: Passwords,
-  { random }: Context,
-): RegistrationRules {
+export function rulesFor(database: Sql, profile: Profile, passwords: Passwords, context: Context): RegistrationRules {
+  return registrationRules(assembledFor(database, profile, passwords, context), profile);
+}
+
+/** The registries of a server with this profile. */
+export function assembledFor(database: Sql, profile: Profile, passwords: Passwords, { random }: Context): Registries {
   // Registering reads no key: one that opens nothing will do.
   const parts = {
     database,
@@ -133,11 +133,8 @@ export function rulesFor(
     mutualTls: { authorities: true, aliasOrigin: undefined },
     allowLoopbackFetch: false,
   };
-  return registrationRules(
-    assemble(
-      features.map((line) => line(parts)),
-      profile,
-    ),
+  return assemble(
+    features.map((line) => line(parts)),
     profile,
   );
 }

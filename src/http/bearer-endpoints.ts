@@ -57,7 +57,9 @@ export function bearerEndpoints(
     route(app, endpoint, {
       GET: handler,
       POST: handler,
-      OPTIONS: (request, reply) => preflight(request, reply, server),
+      ...(server.profile.browserClients && {
+        OPTIONS: (request: FastifyRequest, reply: FastifyReply) => preflight(request, reply, server),
+      }),
     });
   }
 }
@@ -80,7 +82,7 @@ function challenge(error: OAuthError, request: FastifyRequest, server: Authoriza
 
 async function answer(endpoint: BearerEndpoint, raw: FastifyRequest, reply: FastifyReply, server: AuthorizationServer) {
   const request = toEndpointRequest(raw, server.context.now());
-  const { origin } = request;
+  const origin = server.profile.browserClients ? request.origin : undefined;
   // Until the token tells whose it is, any client's origin may read that it is not valid.
   if (origin !== undefined) allowOrigin(origin, await server.catalogue.isClientOrigin(origin), reply);
   const presented = presentedToken(raw, request);

@@ -7,7 +7,7 @@ import {
   type ClientMetadata,
   type ClientRecord,
   checkClientMetadata,
-  isPublic,
+  hasSecret,
   type RegistrationRules,
   toClient,
 } from '../protocol/client.ts';
@@ -42,7 +42,7 @@ export async function registerClient(
   // RFC 7591 §3.2.1: unique; the prefix keeps it from ever looking like a user's id.
   const id = typeof chosen === 'string' ? chosen : `client-${mintId(now, context.random)}`;
   const client = toClient(recordOf(id, stored));
-  const secret = isPublic(client) ? undefined : mintClientSecret(context);
+  const secret = hasSecret(client) ? mintClientSecret(context) : undefined;
   const outcome = await createClient(
     database,
     { id, metadata: stored, origins: client.origins, secret: secret?.stored },

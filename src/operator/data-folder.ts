@@ -23,10 +23,17 @@ export async function developmentKeys(folder: string, { random }: Context): Prom
   };
 }
 
-/** What `npm run demo` reads. */
+/** What `npm run demo` and `npm run demo:fapi` read. */
 export interface DemoSecrets {
   readonly issuer: string;
-  readonly clients: Readonly<Record<string, { readonly client_secret: string }>>;
+  readonly clients: Readonly<Record<string, DemoCredential>>;
+}
+
+/** What a client proves with who it is: a secret it shares with us, or a key of its own. */
+export interface DemoCredential {
+  readonly client_secret?: string;
+  /** A private JWK; we keep the public half. */
+  readonly private_key?: Readonly<Record<string, unknown>>;
 }
 
 export async function readDemoSecrets(folder: string): Promise<DemoSecrets | undefined> {

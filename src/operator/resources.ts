@@ -5,7 +5,10 @@ import type { Profile } from '../protocol/profile.ts';
 import { type ResourceMetadata, resourceMetadata } from '../protocol/resource.ts';
 import { OperatorError, parse } from './users.ts';
 
-const SCOPE_TAKEN = 'scopes: a scope name belongs to another resource already';
+const TAKEN = {
+  scope_taken: 'scopes: a scope name belongs to another resource already',
+  type_taken: 'authorization_details_types: a type belongs to another resource already',
+};
 
 /** @throws OperatorError naming the field that is wrong */
 export function checkResource(input: unknown, profile: Profile): ResourceMetadata {
@@ -26,7 +29,7 @@ export async function registerResource(
   const metadata = checkResource(input, profile);
   const outcome = await createResource(database, metadata, now);
   if (outcome === 'taken') throw new OperatorError('resource: is registered already');
-  if (outcome === 'scope_taken') throw new OperatorError(SCOPE_TAKEN);
+  if (outcome !== 'created') throw new OperatorError(TAKEN[outcome]);
   return metadata;
 }
 
@@ -41,6 +44,7 @@ export async function changeResource(
   const merged = Object.entries({ ...before, ...changes }).filter(([, value]) => value !== null);
   const metadata = checkResource(Object.fromEntries(merged), profile);
   if (metadata.resource !== before.resource) throw new OperatorError('resource: cannot be changed');
-  if ((await updateResource(database, metadata, now)) === 'scope_taken') throw new OperatorError(SCOPE_TAKEN);
+  const outcome = await updateResource(database, metadata, now);
+  if (outcome === 'scope_taken' || outcome === 'type_taken') throw new OperatorError(TAKEN[outcome]);
   return metadata;
 }

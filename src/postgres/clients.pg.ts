@@ -41,6 +41,12 @@ export async function findClientRecord(database: Sql, id: string): Promise<Clien
 }
 
 /** In the order of their ids, after `after`. */
+/** Whether a client has this id, or had it: ids of deleted ones are never given again. */
+export async function isClientIdTaken(database: Sql, id: string): Promise<boolean> {
+  const { rows } = await sql`SELECT 1 FROM clients WHERE id = ${id}`.execute(database);
+  return rows.length > 0;
+}
+
 export async function listClientRecords(
   database: Sql,
   after: string,

@@ -6,6 +6,7 @@ import { type RawBuilder, sql } from 'kysely';
 import type { Authentication, Authorization } from '../protocol/authorization.ts';
 import { type ClaimsRequest, NO_CLAIMS } from '../protocol/claims-request.ts';
 import type { Confirmation } from '../protocol/confirmation.ts';
+import type { AuthorizationDetail } from '../protocol/details-type.ts';
 import type { Minted } from '../protocol/feature.ts';
 import type { Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
@@ -31,13 +32,14 @@ export const grantStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
 export const clientStands = sql`(c.disabled_at IS NULL AND c.deleted_at IS NULL)`;
 
 export const grantColumns = sql`
-  g.id AS grant_id, g.sign_in_id, g.scope AS granted_scope, g.resources, g.claims AS requested_claims, g.auth_time, g.acr, g.amr, g.expires_at AS grant_expires_at,
+  g.id AS grant_id, g.sign_in_id, g.scope AS granted_scope, g.authorization_details AS granted_details, g.resources, g.claims AS requested_claims, g.auth_time, g.acr, g.amr, g.expires_at AS grant_expires_at,
   u.id AS user_id, u.username, u.claims`;
 
 export interface GrantRow {
   grant_id: string | null;
   sign_in_id: string | null;
   granted_scope: string[];
+  granted_details: AuthorizationDetail[] | null;
   requested_claims: ClaimsRequest | null;
   resources: string[];
   auth_time: Date | null;
@@ -69,6 +71,7 @@ export function toAuthorization(
     signInId: row.sign_in_id ?? undefined,
     claims: row.requested_claims ?? NO_CLAIMS,
     scope,
+    authorizationDetails: row.granted_details ?? [],
     resources: row.resources,
     nonce,
     expiresAt: row.grant_expires_at,
@@ -85,9 +88,9 @@ export function storing(minted: Minted, spent: string): RawBuilder<unknown> {
   return sql`${
     accessToken
       ? sql`, stored_access_token AS (
-          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, audience, cnf, issued_at, expires_at)
+          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
           SELECT ${accessToken.id}::uuid, ${accessToken.hash}::bytea, grant_id, client_id, ${[...accessToken.scope]}::text[],
-                 ${[...accessToken.audience]}::text[], ${json(accessToken.cnf)}, ${accessToken.issuedAt}::timestamptz,
+                 ${detailsJson(accessToken.authorizationDetails)}, ${[...accessToken.audience]}::text[], ${json(accessToken.cnf)}, ${accessToken.issuedAt}::timestamptz,
                  ${accessToken.expiresAt}::timestamptz
           FROM ${from})`
       : sql``
@@ -102,6 +105,11 @@ export function storing(minted: Minted, spent: string): RawBuilder<unknown> {
   }`;
 }
 
+/** RFC 9396: as it is stored; `null` where there is none. */
+export function detailsJson(details: readonly AuthorizationDetail[]): RawBuilder<unknown> {
+  return sql`${details.length > 0 ? JSON.stringify(details) : null}::jsonb`;
+}
+
 function json(cnf: Confirmation | undefined): RawBuilder<unknown> {
   return sql`${cnf ? JSON.stringify(cnf) : null}::jsonb`;
 }
@@ -110,6 +118,7 @@ interface TokenRow extends GrantRow {
   id: string;
   client_id: string;
   scope: string[];
+  authorization_details: AuthorizationDetail[] | null;
   audience: string[];
   cnf: Confirmation | null;
   issued_at: Date;
@@ -123,6 +132,7 @@ function toStanding(row: TokenRow, kind: StandingToken['kind']): StandingToken {
     grantId: row.grant_id ?? undefined,
     clientId: row.client_id,
     scope: row.scope,
+    authorizationDetails: row.authorization_details ?? [],
     audience: row.audience,
     issuedAt: row.issued_at,
     expiresAt: row.expires_at,
@@ -139,9 +149,9 @@ export function postgresLedger(database: Sql): Ledger {
       if (!token) return marks.length === 0 ? undefined : postgresReplayMarks(database).claim(marks);
       const { rows } = await sql<Spent>`
         ${withMarks(marks)} recorded AS (
-          INSERT INTO access_tokens (id, secret_hash, client_id, scope, audience, cnf, issued_at, expires_at)
+          INSERT INTO access_tokens (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
           SELECT ${token.id}::uuid, ${token.hash}::bytea, ${token.clientId}::text, ${[...token.scope]}::text[],
-                 ${[...token.audience]}::text[], ${json(token.cnf)}, ${token.issuedAt}::timestamptz, ${token.expiresAt}::timestamptz
+                 ${detailsJson(token.authorizationDetails)}, ${[...token.audience]}::text[], ${json(token.cnf)}, ${token.issuedAt}::timestamptz, ${token.expiresAt}::timestamptz
           WHERE true ${andAllMarked(marks)}
           RETURNING id
         )
@@ -151,7 +161,7 @@ export function postgresLedger(database: Sql): Ledger {
 
     async findAccessToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
       const { rows } = await sql<TokenRow>`
-        SELECT t.id, t.client_id, t.scope, t.audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
+        SELECT t.id, t.client_id, t.scope, t.authorization_details, t.audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
         FROM access_tokens t
         JOIN clients c ON c.id = t.client_id
         LEFT JOIN grants g ON g.id = t.grant_id
@@ -164,7 +174,7 @@ export function postgresLedger(database: Sql): Ledger {
 
     async findRefreshToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
       const { rows } = await sql<TokenRow>`
-        SELECT t.id, t.client_id, t.scope, '{}'::text[] AS audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
+        SELECT t.id, t.client_id, t.scope, g.authorization_details, '{}'::text[] AS audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
         FROM refresh_tokens t
         JOIN clients c ON c.id = t.client_id
         JOIN grants g ON g.id = t.grant_id

@@ -17,19 +17,21 @@ export async function findResource(database: Sql, resource: string): Promise<Res
   return rows[0]?.metadata;
 }
 
-/** @returns `scope_taken` when another resource already has one of the scope names */
+type NameTaken = 'scope_taken' | 'type_taken';
+
+/** @returns what is taken when another resource already has one of the names of its scopes or types */
 export function createResource(
   database: Sql,
   metadata: ResourceMetadata,
   now: Date,
-): Promise<'created' | 'taken' | 'scope_taken'> {
+): Promise<'created' | 'taken' | NameTaken> {
   return changing(database, async (transaction) => {
     const { rows } = await sql`
       INSERT INTO resources (resource, metadata, created_at, updated_at)
       VALUES (${metadata.resource}, ${JSON.stringify(metadata)}::jsonb, ${now}, ${now})
       ON CONFLICT (resource) DO NOTHING RETURNING resource`.execute(transaction);
     if (rows.length === 0) return 'taken';
-    return (await replaceScopes(transaction, metadata)) ? 'created' : 'scope_taken';
+    return (await replaceNames(transaction, metadata)) ?? 'created';
   });
 }
 
@@ -37,13 +39,13 @@ export function updateResource(
   database: Sql,
   metadata: ResourceMetadata,
   now: Date,
-): Promise<'updated' | 'unknown' | 'scope_taken'> {
+): Promise<'updated' | 'unknown' | NameTaken> {
   return changing(database, async (transaction) => {
     const { rows } = await sql`
       UPDATE resources SET metadata = ${JSON.stringify(metadata)}::jsonb, updated_at = ${now}
       WHERE resource = ${metadata.resource} RETURNING resource`.execute(transaction);
     if (rows.length === 0) return 'unknown';
-    return (await replaceScopes(transaction, metadata)) ? 'updated' : 'scope_taken';
+    return (await replaceNames(transaction, metadata)) ?? 'updated';
   });
 }
 
@@ -69,7 +71,7 @@ async function changing<T extends string>(database: Sql, change: (transaction: S
   try {
     return await database.transaction().execute(async (transaction) => {
       const outcome = await change(transaction);
-      if (outcome === 'scope_taken') throw new Undo(outcome);
+      if (outcome === 'scope_taken' || outcome === 'type_taken') throw new Undo(outcome);
       await raiseVersion(transaction);
       return outcome;
     });
@@ -79,13 +81,22 @@ async function changing<T extends string>(database: Sql, change: (transaction: S
   }
 }
 
-async function replaceScopes(transaction: Sql, { resource, scopes }: ResourceMetadata): Promise<boolean> {
-  await sql`DELETE FROM resource_scopes WHERE resource = ${resource}`.execute(transaction);
+/** Scopes and types of authorization details: a name belongs to one resource. */
+async function replaceNames(transaction: Sql, metadata: ResourceMetadata): Promise<NameTaken | undefined> {
+  const { resource, scopes, authorization_details_types: types = {} } = metadata;
+  if (!(await replace(transaction, 'resource_scopes', 'scope', Object.keys(scopes), resource))) return 'scope_taken';
+  if (!(await replace(transaction, 'authorization_details_types', 'type', Object.keys(types), resource)))
+    return 'type_taken';
+  return undefined;
+}
+
+async function replace(transaction: Sql, table: string, column: string, names: string[], resource: string) {
+  const [into, key] = [sql.table(table), sql.ref(column)];
+  await sql`DELETE FROM ${into} WHERE resource = ${resource}`.execute(transaction);
   // In one order, or two that want each other's names could wait for each other.
-  const names = Object.keys(scopes).sort();
   const { rows } = await sql`
-    INSERT INTO resource_scopes (scope, resource)
-    SELECT scope, ${resource} FROM unnest(${names}::text[]) AS scope
-    ON CONFLICT (scope) DO NOTHING RETURNING scope`.execute(transaction);
+    INSERT INTO ${into} (${key}, resource)
+    SELECT name, ${resource} FROM unnest(${names.sort()}::text[]) AS name
+    ON CONFLICT (${key}) DO NOTHING RETURNING ${key}`.execute(transaction);
   return rows.length === names.length;
 }

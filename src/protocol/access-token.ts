@@ -4,10 +4,12 @@
  */
 
 import type { Authorization } from './authorization.ts';
+import { openDetails } from './authorization-details.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
 import type { Confirmation } from './confirmation.ts';
+import type { AuthorizationDetail } from './details-type.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
@@ -43,11 +45,22 @@ export async function mintAccessToken(
   // Without an API of its own the token is for us (userinfo), and we look it up anyway.
   if (target.resource?.accessTokenFormat !== 'jwt') {
     const { value, id, hash } = mintCredential('access_token', now, server.context.random);
-    const { scope, audience } = target;
+    const { scope, authorizationDetails, audience } = target;
     return {
       value,
       expiresAt,
-      record: { id, hash, grantId, clientId: client.id, scope, audience, cnf, issuedAt: now, expiresAt },
+      record: {
+        id,
+        hash,
+        grantId,
+        clientId: client.id,
+        scope,
+        authorizationDetails,
+        audience,
+        cnf,
+        issuedAt: now,
+        expiresAt,
+      },
     };
   }
   const alg = target.resource.signingAlg ?? signingAlgs[0];
@@ -59,7 +72,9 @@ export async function mintAccessToken(
     sub: authorization.user ? subjectOf(authorization.user, client, server) : client.id,
     aud: target.audience.length === 1 ? target.audience[0] : target.audience,
     client_id: client.id,
-    scope: target.scope.join(' '),
+    ...(target.scope.length > 0 && { scope: target.scope.join(' ') }),
+    // RFC 9396 §9.1.
+    ...(target.authorizationDetails.length > 0 && { authorization_details: target.authorizationDetails }),
     iat: seconds(now),
     exp: seconds(expiresAt),
     jti: mintId(now, server.context.random),
@@ -84,22 +99,26 @@ export async function readAccessToken(
   server: AuthorizationServer,
 ): Promise<StandingToken | undefined> {
   const credential = parseCredential('access_token', token);
-  if (credential) return withOpenScope(await server.ledger.findAccessToken(credential, now), server);
+  if (credential) return withOpenAccess(await server.ledger.findAccessToken(credential, now), server);
   const claims = await verifySignedToken(token, now, server);
   if (!claims) return undefined;
   const confirmed = await server.ledger.confirm(claims, now);
-  return withOpenScope(confirmed && { ...claims, ...confirmed }, server);
+  return withOpenAccess(confirmed && { ...claims, ...confirmed }, server);
 }
 
-/** A token with what of its scope is open still; one with nothing left does not stand. From memory, no statement. */
-export async function withOpenScope(
+/** A token with what of its access is open still; one with nothing left does not stand. From memory, no statement. */
+export async function withOpenAccess(
   token: StandingToken | undefined,
   server: AuthorizationServer,
 ): Promise<StandingToken | undefined> {
   const client = token && (await findClient(server.catalogue, token.clientId));
   if (!client) return undefined;
-  const scope = openScope(token.scope, client, await server.catalogue.resources());
-  return scope.length === 0 && token.scope.length > 0 ? undefined : { ...token, scope };
+  const resources = await server.catalogue.resources();
+  const scope = openScope(token.scope, client, resources);
+  const authorizationDetails = openDetails(token.authorizationDetails, client, resources);
+  const isEmpty = scope.length + authorizationDetails.length === 0;
+  const wasEmpty = token.scope.length + token.authorizationDetails.length === 0;
+  return isEmpty && !wasEmpty ? undefined : { ...token, scope, authorizationDetails };
 }
 
 /** Checks signature, type, issuer and expiry of one of our JWT access tokens; does not ask whether it was revoked. */
@@ -112,19 +131,21 @@ export async function verifySignedToken(
   const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
   if (!claims) return undefined;
   // We signed it, so its claims have the types we gave them.
-  const { jti, client_id, scope, aud, iat, exp, grant_id, auth_time, acr, amr, cnf } = claims as {
-    jti: string;
-    client_id: string;
-    scope: string;
-    aud: string | string[];
-    iat: number;
-    exp: number;
-    grant_id?: string;
-    auth_time?: number;
-    acr?: string;
-    amr?: string[];
-    cnf?: Confirmation;
-  };
+  const { jti, client_id, scope, authorization_details, aud, iat, exp, grant_id, auth_time, acr, amr, cnf } =
+    claims as {
+      jti: string;
+      client_id: string;
+      scope?: string;
+      authorization_details?: readonly AuthorizationDetail[];
+      aud: string | string[];
+      iat: number;
+      exp: number;
+      grant_id?: string;
+      auth_time?: number;
+      acr?: string;
+      amr?: string[];
+      cnf?: Confirmation;
+    };
   // Even a stolen key makes no token that outlives what the store remembers.
   if (!isUuid(jti) || exp - iat > server.profile.lifetimes.accessTokenMost) return undefined;
   return {
@@ -132,7 +153,8 @@ export async function verifySignedToken(
     jti,
     clientId: client_id,
     grantId: grant_id,
-    scope: scope === '' ? [] : scope.split(' '),
+    scope: scope === undefined ? [] : scope.split(' ').filter((token) => token !== ''),
+    authorizationDetails: authorization_details ?? [],
     audience: typeof aud === 'string' ? [aud] : aud,
     issuedAt: new Date(iat * 1000),
     expiresAt: new Date(exp * 1000),

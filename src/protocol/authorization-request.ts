@@ -1,14 +1,16 @@
 /**
- * The authorization request, checked: RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1, RFC 8707 §2. Everything here can
+ * The authorization request, checked: RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1, RFC 8707 §2, RFC 9396 §2. Everything here can
  * already be told to the client, so every refusal is sent.
  *
  * Read and without effect, because there is one language and one look to offer: `ui_locales`, `claims_locales`, `display`.
  * `acr_values` is a wish; what was reached is in the ID token.
  */
+import { parseAuthorizationDetails } from './authorization-details.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import type { User } from './claims.ts';
 import { type ClaimsRequest, parseClaimsRequest } from './claims-request.ts';
 import type { Client } from './client.ts';
+import type { AuthorizationDetail } from './details-type.ts';
 import { OAuthError } from './errors.ts';
 import type { ResponseType } from './feature.ts';
 import { readIdTokenHint } from './id-token.ts';
@@ -28,6 +30,8 @@ export interface AuthorizationRequest {
   /** What is asked for and may be granted. */
   readonly scope: readonly string[];
   readonly resources: readonly string[];
+  /** RFC 9396: each needs the person's yes to this very request. */
+  readonly authorizationDetails: readonly AuthorizationDetail[];
   readonly codeChallenge: string | undefined;
   /** The DPoP key the code shall be bound to (RFC 9449 §10). */
   readonly dpopJkt: string | undefined;
@@ -54,6 +58,7 @@ export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
   'scope',
   'state',
   'resource',
+  'authorization_details',
   'code_challenge',
   'code_challenge_method',
   'nonce',
@@ -112,20 +117,25 @@ function parseResponseType(parameters: Parameters, client: Client, server: Autho
 async function parseAccess(parameters: Parameters, client: Client, server: AuthorizationServer) {
   const known = await server.catalogue.resources();
   const text = parameters.get('scope');
-  const asked = text === undefined ? client.scope : parseScope(text);
+  const details = parameters.get('authorization_details');
+  // Who names no scope means all it may have, unless it says otherwise what it wants.
+  const asked = text !== undefined ? parseScope(text) : details === undefined ? client.scope : [];
   // OpenID Connect Core §3.1.2.1 has unknown scopes ignored; one that exists but is not this client's is a mistake to tell.
   const permitted = asked.filter((token) => known.isKnownScope(token) && mayBeGranted(token, asked, client));
   if (!permitted.every((token) => client.scope.includes(token))) {
     throw new OAuthError('invalid_scope', 'The client is not registered for one of the scopes.');
   }
-  const resources = known.require(parameters.all('resource'), permitted);
+  const resources = known.require(parameters.all('resource'), permitted, client.authorizationDetailsTypes);
+  // RFC 9396 §3.2: `resource` says nothing about these, their types do.
+  const authorizationDetails = parseAuthorizationDetails(details, client, known) ?? [];
   // Of APIs that were not asked for nothing is granted: no token could carry it (RFC 8707 §2).
   const scope = permitted.filter((token) => {
     const owner = known.ofScope(token);
     return owner === undefined || resources.length === 0 || resources.includes(owner);
   });
-  if (scope.length === 0) throw new OAuthError('invalid_scope', 'No scope is left to grant.');
-  return { scope, resources: resources.map(({ resource }) => resource) };
+  if (scope.length + authorizationDetails.length === 0)
+    throw new OAuthError('invalid_scope', 'No scope is left to grant.');
+  return { scope, resources: resources.map(({ resource }) => resource), authorizationDetails };
 }
 
 /**

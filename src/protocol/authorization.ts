@@ -6,6 +6,7 @@
 import type { User } from './claims.ts';
 import type { ClaimsRequest } from './claims-request.ts';
 import type { Client } from './client.ts';
+import type { AuthorizationDetail } from './details-type.ts';
 
 /** How and when the user proved who they are; later tokens repeat it and never raise it (RFC 9068 §2.2.1). */
 export interface Authentication {
@@ -28,6 +29,8 @@ export interface Authorization {
   readonly claims: ClaimsRequest;
   /** Everything that was granted; a token may carry less. */
   readonly scope: readonly string[];
+  /** Granted beside the scope (RFC 9396); a token carries those of its API, or fewer. */
+  readonly authorizationDetails: readonly AuthorizationDetail[];
   /** Resources asked for at the authorization endpoint; none means: those the scopes name. */
   readonly resources: readonly string[];
   /** Copied into the ID token of the authorization code (OpenID Connect Core §2). */

@@ -230,6 +230,8 @@ function mustConsent(
   // RFC 8252 §8.6: an address any app on the device can claim proves nothing about the client, so the person is asked.
   if (isPublic(request.client) && isClaimable(address.redirectUri)) return true;
   if (request.prompt.has('consent')) return true;
+  // A yes to one payment is none to the next, even of the same amount: details are never remembered (RFC 9396 §12).
+  if (request.authorizationDetails.length > 0 && !request.client.skipConsent) return true;
   return !request.client.skipConsent && !covers({ scope: signIn.consentedScope, claims: signIn.consentedClaims });
 }
 

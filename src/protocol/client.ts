@@ -33,6 +33,8 @@ export interface Client {
   readonly redirectUris: readonly string[];
   /** Scopes it may ask for, and what it gets when it names none. */
   readonly scope: readonly string[];
+  /** Types of authorization details it may ask for (RFC 9396 §10). */
+  readonly authorizationDetailsTypes: readonly string[];
   /** Origins of browser code that may read our answers (CORS). */
   readonly origins: ReadonlySet<string>;
   /** Seconds; `undefined` takes the resource's or the profile's. */
@@ -57,6 +59,11 @@ export type ClientMetadata = Readonly<Record<string, unknown>>;
 /** A client that cannot keep a secret (OAuth 2.1 §2.1). */
 export function isPublic(client: Client): boolean {
   return client.authenticationMethod === 'none';
+}
+
+/** A client that shares a secret with us. All others prove who they are by a key of their own, or not at all. */
+export function hasSecret(client: Client): boolean {
+  return client.authenticationMethod.startsWith('client_secret_');
 }
 
 /** Shown on pages and in terminals: no control or direction characters, which could fake what stands beside it. */
@@ -89,6 +96,7 @@ export const coreClientMetadata = {
   response_types: z.array(z.string()).max(10).optional(),
   application_type: z.enum(['web', 'native']).default('web'),
   scope: z.string().max(5000).optional(),
+  authorization_details_types: z.array(z.string().min(1).max(200)).max(50).optional(),
   software_id: text.optional(),
   software_version: text.optional(),
   jwks: keySet.optional(),
@@ -153,9 +161,10 @@ export function checkClientMetadata(
   if (metadata.client_id !== undefined) checkClientId(metadata.client_id);
 
   const method = metadata.token_endpoint_auth_method;
-  if (!rules.clientAuthenticationMethods.has(method)) throw refuse('token_endpoint_auth_method', 'is not offered here');
+  if (!rules.clientAuthenticationMethods.has(method))
+    throw notOffered('token_endpoint_auth_method', '', metadata, rules.profile);
   for (const type of metadata.grant_types) {
-    if (!rules.grantTypes.has(type)) throw refuse('grant_types', `${printable(type)} is not offered here`);
+    if (!rules.grantTypes.has(type)) throw notOffered('grant_types', `${printable(type)} `, metadata, rules.profile);
   }
   const usesCode = metadata.grant_types.includes('authorization_code');
   const responseTypes = metadata.response_types ?? (usesCode ? ['code'] : []);
@@ -208,6 +217,16 @@ export function checkClientMetadata(
     metadata: complete,
     ignored: Object.keys(input as object).filter((name) => !Object.hasOwn(known, name)),
   };
+}
+
+/** Where it is the profile that omits it, the clause is named. */
+function notOffered(field: string, what: string, metadata: ClientMetadata, own: Profile): OAuthError {
+  const profile = profileOf({ metadata }, own);
+  for (const { clause, problem } of profileRules) {
+    const found = problem(metadata, profile);
+    if (found?.field === field) return refuse(field, `${found.why} (${clause})`);
+  }
+  return refuse(field, `${what}is not offered here`);
 }
 
 const idTokenEncryption: ClientMetadataCheck = (metadata) => encryptionProblem(metadata, 'id_token');
@@ -275,6 +294,7 @@ export function toClient(record: ClientRecord): Client {
     responseTypes: metadata.response_types ?? [],
     redirectUris: metadata.redirect_uris,
     scope: parseScope(metadata.scope ?? ''),
+    authorizationDetailsTypes: metadata.authorization_details_types ?? [],
     origins: new Set([...redirectOrigins, ...(metadata.allowed_origins ?? [])]),
     accessTokenLifetime: metadata.access_token_lifetime,
     skipConsent: metadata.skip_consent ?? false,

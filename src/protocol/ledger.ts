@@ -9,6 +9,7 @@ import type { Authentication } from './authorization.ts';
 import type { User } from './claims.ts';
 import type { ClaimsRequest } from './claims-request.ts';
 import type { Confirmation } from './confirmation.ts';
+import type { AuthorizationDetail } from './details-type.ts';
 import type { ReplayMark } from './replay.ts';
 import type { Credential } from './secrets.ts';
 
@@ -19,6 +20,7 @@ export interface AccessTokenRecord {
   readonly grantId: string | undefined;
   readonly clientId: string;
   readonly scope: readonly string[];
+  readonly authorizationDetails: readonly AuthorizationDetail[];
   readonly audience: readonly string[];
   /** The key it is bound to. */
   readonly cnf: Confirmation | undefined;
@@ -45,6 +47,8 @@ export interface StandingToken {
   readonly grantId: string | undefined;
   readonly clientId: string;
   readonly scope: readonly string[];
+  /** RFC 9396: of an access token those of its API, of a refresh token all that were granted. */
+  readonly authorizationDetails: readonly AuthorizationDetail[];
   readonly audience: readonly string[];
   readonly issuedAt: Date;
   readonly expiresAt: Date;

@@ -60,6 +60,14 @@ export interface AccessGroup {
   readonly name: string;
   readonly host?: string;
   readonly descriptions: readonly string[];
+  /** What is asked for in detail (RFC 9396). */
+  readonly details?: readonly DetailWords[];
+}
+
+/** One authorization detail: words of its API with what the client put in for them (`asked`), and members without words. */
+export interface DetailWords {
+  readonly words: readonly { readonly text: string; readonly asked?: true }[];
+  readonly facts: readonly { readonly name: string; readonly value: string }[];
 }
 
 /** A moment for people (`text`, with its time zone where it has hours) and for machines (`iso`, RFC 3339). */

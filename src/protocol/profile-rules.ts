@@ -4,7 +4,7 @@
  */
 import type { ClientMetadata } from './client.ts';
 import type { Profile } from './profile.ts';
-import { isLoopback } from './redirect-uri.ts';
+import { isLoopback, parseUrl } from './redirect-uri.ts';
 
 export interface ProfileRule {
   /** Where it is written. */
@@ -60,7 +60,10 @@ export const profileRules: readonly ProfileRule[] = [
     clause: 'FAPI 2.0 SP 5.3.2.2-8',
     demand: 'https redirect URIs, but for loopback ones of native clients',
     problem: ({ redirect_uris: uris, application_type: type }, { loopbackRedirectsOf }) => {
-      const plain = listed(uris).some((uri) => isLoopback(new URL(uri)) && uri.startsWith('http:'));
+      const plain = listed(uris).some((uri) => {
+        const url = parseUrl(uri);
+        return url?.protocol === 'http:' && isLoopback(url);
+      });
       return plain && loopbackRedirectsOf === 'native clients' && type !== 'native'
         ? { field: 'redirect_uris', why: 'may be http for native clients only' }
         : undefined;

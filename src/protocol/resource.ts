@@ -2,10 +2,12 @@
  * Resources: the APIs tokens are for (RFC 8707), their scopes in words, and which form of token each wants.
  *
  * A scope name belongs to one resource only, so a scope alone tells which API is meant; the names of OpenID Connect
- * Core §5.4 belong to the issuer itself (its userinfo endpoint).
+ * Core §5.4 belong to the issuer itself (its userinfo endpoint). So does a type of authorization details (RFC 9396).
  */
 import { z } from 'zod';
 import { CLAIM_WORDS, type UserClaimName } from './claims.ts';
+import { type AuthorizationDetail, type DetailsType, detailsTypes } from './details-type.ts';
+import { inWords } from './details-words.ts';
 import { OAuthError } from './errors.ts';
 import { type SigningAlg, signingAlgs } from './jose.ts';
 import type { AccessGroup } from './page.ts';
@@ -24,6 +26,8 @@ export interface Resource {
   readonly accessTokenLifetime: number | undefined;
   /** Clients that are this API: they may introspect tokens addressed to it. */
   readonly introspectionClients: readonly string[];
+  /** Types of authorization details it understands. */
+  readonly detailsTypes: readonly DetailsType[];
 }
 
 /** OpenID Connect Core §5.4, §11: scopes of the issuer, with their words. */
@@ -53,6 +57,7 @@ export const resourceMetadata = z.strictObject({
   signing_alg: z.enum(signingAlgs).optional(),
   access_token_lifetime: z.number().int().min(10).max(3600).optional(),
   introspection_clients: z.array(z.string().min(1).max(100)).max(50).default([]),
+  authorization_details_types: detailsTypes.optional(),
 });
 
 export type ResourceMetadata = z.infer<typeof resourceMetadata>;
@@ -66,6 +71,11 @@ export function toResource(metadata: ResourceMetadata): Resource {
     signingAlg: metadata.signing_alg,
     accessTokenLifetime: metadata.access_token_lifetime,
     introspectionClients: metadata.introspection_clients,
+    detailsTypes: Object.entries(metadata.authorization_details_types ?? {}).map(([name, type]) => ({
+      ...type,
+      name,
+      resource: metadata.resource,
+    })),
   };
 }
 
@@ -75,11 +85,12 @@ function isResourceIndicator(value: string): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url));
 }
 
-/** All resources of the deployment, by indicator and by scope. */
+/** All resources of the deployment, by indicator, by scope and by type of authorization details. */
 export class Resources {
   readonly all: readonly Resource[];
   readonly #byIndicator: ReadonlyMap<string, Resource>;
   readonly #byScope: ReadonlyMap<string, Resource>;
+  readonly #types: ReadonlyMap<string, DetailsType>;
 
   constructor(all: readonly Resource[]) {
     this.all = all;
@@ -87,6 +98,7 @@ export class Resources {
     this.#byScope = new Map(
       all.flatMap((resource) => Object.keys(resource.scopes).map((scope) => [scope, resource] as const)),
     );
+    this.#types = new Map(all.flatMap(({ detailsTypes }) => detailsTypes.map((type) => [type.name, type] as const)));
   }
 
   /** The resource a `resource` parameter names; compared exactly. */
@@ -99,18 +111,29 @@ export class Resources {
     return this.#byScope.get(scope);
   }
 
+  /** The type of authorization details that has this name, whose API it says. */
+  ofType(name: string): DetailsType | undefined {
+    return this.#types.get(name);
+  }
+
   isKnownScope(scope: string): boolean {
     return Object.hasOwn(OPENID_SCOPES, scope) || this.#byScope.has(scope);
   }
 
   /**
    * Checks the `resource` parameters of an authorization or token request (RFC 8707 §2).
+   * @param scopes that may be asked for
+   * @param types of authorization details that may be asked for
    * @throws OAuthError `invalid_target` when one is unknown, or is an API of which this client may ask nothing
    */
-  require(indicators: readonly string[], mayAskFor: readonly string[]): Resource[] {
+  require(indicators: readonly string[], scopes: readonly string[], types: readonly string[]): Resource[] {
     return [...new Set(indicators)].map((indicator) => {
       const resource = this.get(indicator);
-      if (!resource || !mayAskFor.some((scope) => Object.hasOwn(resource.scopes, scope))) {
+      const isOpen =
+        resource !== undefined &&
+        (scopes.some((scope) => Object.hasOwn(resource.scopes, scope)) ||
+          resource.detailsTypes.some(({ name }) => types.includes(name)));
+      if (!isOpen) {
         throw new OAuthError('invalid_target', 'A resource is unknown here or not open to this client.');
       }
       return resource;
@@ -119,13 +142,14 @@ export class Resources {
 }
 
 /**
- * What scopes, and claims asked for by name, mean in words, grouped by the API they are about; the issuer's own first. For
- * consent and account pages.
+ * What scopes, claims asked for by name, and authorization details mean in words, grouped by the API they are about; the
+ * issuer's own first. For consent and account pages.
  */
 export function describeAccess(
   scope: readonly string[],
   claims: readonly UserClaimName[],
   resources: Resources,
+  authorizationDetails: readonly AuthorizationDetail[] = [],
 ): AccessGroup[] {
   const own = scope.flatMap((token) => (Object.hasOwn(OPENID_SCOPES, token) ? [OPENID_SCOPES[token] ?? token] : []));
   if (claims.length > 0) own.push(`See of your profile: ${claims.map((name) => CLAIM_WORDS[name]).join(', ')}`);
@@ -134,8 +158,14 @@ export function describeAccess(
     const descriptions = scope.flatMap((token) =>
       Object.hasOwn(resource.scopes, token) ? [resource.scopes[token] ?? token] : [],
     );
-    if (descriptions.length > 0)
-      groups.push({ name: resource.name, host: new URL(resource.resource).host, descriptions });
+    const details = authorizationDetails.flatMap((detail) => {
+      const type = resource.detailsTypes.find(({ name }) => name === detail.type);
+      return type ? [inWords(type.description, detail)] : [];
+    });
+    if (descriptions.length + details.length > 0) {
+      const { host } = new URL(resource.resource);
+      groups.push({ name: resource.name, host, descriptions, ...(details.length > 0 && { details }) });
+    }
   }
   return groups;
 }

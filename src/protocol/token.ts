@@ -5,7 +5,7 @@
  *  2. The grant type is offered here and allowed to this client.
  *  3. A proof of possession, where there is one or must be: what is minted is bound to its key.
  *  4. The grant is verified; nothing is written.
- *  5. Scope and resource are narrowed, never widened.
+ *  5. Scope, resource and authorization details are narrowed, never widened.
  *  6. The tokens are minted and signed; nothing is stored.
  *  7. The grant is spent: one atomic statement that also stores what was minted.
  *  8. The answer.
@@ -56,7 +56,9 @@ export async function token(asked: ClientRequest, server: AuthorizationServer): 
       access_token: accessToken.value,
       token_type: possession?.tokenType ?? 'Bearer',
       expires_in: Math.max(1, Math.round((accessToken.expiresAt.getTime() - now.getTime()) / 1000)),
-      scope: target.scope.join(' '),
+      ...(target.scope.length > 0 && { scope: target.scope.join(' ') }),
+      // RFC 9396 §7.
+      ...(target.authorizationDetails.length > 0 && { authorization_details: target.authorizationDetails }),
       ...(kept !== undefined && client.grantTypes.includes('refresh_token') && { refresh_token: kept }),
       ...(idToken !== undefined && { id_token: idToken }),
     },

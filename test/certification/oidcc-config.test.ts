@@ -1,50 +1,7 @@
 /** Plan oidcc-config-certification-test-plan: Config OP. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Certification, startCertification } from '../support/certification.ts';
-
-/** Keys of RFC 8414, OpenID Connect Discovery and the other specifications we serve; the suite warns of any other. */
-const REGISTERED = new Set([
-  'issuer',
-  'authorization_endpoint',
-  'token_endpoint',
-  'userinfo_endpoint',
-  'jwks_uri',
-  'end_session_endpoint',
-  'check_session_iframe',
-  'revocation_endpoint',
-  'introspection_endpoint',
-  'scopes_supported',
-  'response_types_supported',
-  'response_modes_supported',
-  'grant_types_supported',
-  'acr_values_supported',
-  'subject_types_supported',
-  'id_token_signing_alg_values_supported',
-  'id_token_encryption_alg_values_supported',
-  'id_token_encryption_enc_values_supported',
-  'userinfo_signing_alg_values_supported',
-  'userinfo_encryption_alg_values_supported',
-  'userinfo_encryption_enc_values_supported',
-  'request_object_signing_alg_values_supported',
-  'token_endpoint_auth_methods_supported',
-  'revocation_endpoint_auth_methods_supported',
-  'introspection_endpoint_auth_methods_supported',
-  'display_values_supported',
-  'claim_types_supported',
-  'claims_supported',
-  'claims_locales_supported',
-  'ui_locales_supported',
-  'prompt_values_supported',
-  'claims_parameter_supported',
-  'request_parameter_supported',
-  'request_uri_parameter_supported',
-  'code_challenge_methods_supported',
-  'authorization_response_iss_parameter_supported',
-  'frontchannel_logout_supported',
-  'frontchannel_logout_session_supported',
-  'backchannel_logout_supported',
-  'backchannel_logout_session_supported',
-]);
+import { REGISTERED } from './registered-metadata.ts';
 
 describe('oidcc-config-certification-test-plan', () => {
   let op: Certification;

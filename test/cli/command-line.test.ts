@@ -16,6 +16,7 @@ const COMMANDS = {
   grants: ['list', 'revoke'],
   sessions: ['list', 'end'],
   logouts: ['list'],
+  profile: ['check'],
 };
 const EVERY = [
   ...['dev', 'serve', 'migrate'].map((name) => [name]),
@@ -93,6 +94,7 @@ describe('a command line that makes no sense ends with 2 and says which help to 
     ],
     ['clients show', /missing required argument 'client_id' \(see gatehouse clients show --help\)/],
     ['clients create', /'--file <file>' not specified \(see gatehouse clients create --help\)/],
+    ['profile check --profile fapi1', /--profile.*fapi2-security.*\(see gatehouse profile check --help\)/],
     ['users show alice bob', /too many arguments.*\(see gatehouse users show --help\)/],
   ])('gatehouse %s', async (words, reason) => {
     const ended = await gatehouse(words.split(' '));

@@ -148,7 +148,7 @@ describe('clients', () => {
     ['clients create --file -', { client_id: 'web', grant_types: ['client_credentials'] }, /client_id.*taken/],
     ['clients update web --file -', { client_id: 'other' }, /client_id: cannot be changed/],
     ['clients show nobody', undefined, /no such client.*gatehouse clients list/],
-    ['clients rotate-secret spa', undefined, /public client has no secret/],
+    ['clients rotate-secret spa', undefined, /authenticates without a secret/],
   ])('%s %j is refused', async (words, input, reason) => {
     expect(await refusal(words, input)).toMatch(reason);
   });

@@ -33,6 +33,7 @@ interface Case {
   readonly about?: SignIn;
   readonly acrCanBeMet?: boolean;
   readonly claims?: object;
+  readonly authorizationDetails?: AuthorizationRequest['authorizationDetails'];
   readonly signIns?: SignIn[];
   readonly pending?: Partial<PendingAuthorization>;
 }
@@ -44,6 +45,7 @@ function step({ client = {}, redirectUri = 'https://app.example/callback', ...gi
     responseType: { name: 'code', respond: async () => ({}) },
     scope: given.scope ?? ['openid', 'photos.read'],
     resources: [],
+    authorizationDetails: given.authorizationDetails ?? [],
     codeChallenge: '',
     dpopJkt: undefined,
     nonce: undefined,

@@ -51,6 +51,7 @@ export function authorizationOf(changes: Partial<Authorization> = {}): Authoriza
     claims: NO_CLAIMS,
     scope: [],
     resources: [],
+    authorizationDetails: [],
     nonce: undefined,
     expiresAt: undefined,
     ...changes,

@@ -65,6 +65,7 @@ describe('authorization codes', () => {
         signInId: signIn.id,
         claims: NO_CLAIMS,
         scope: ['photos.read'],
+        authorizationDetails: [],
         resources: [],
         nonce: 'nonce',
         expiresAt: store.at(90 * DAY),

@@ -149,7 +149,7 @@ describe('partitions', () => {
       const { id, hash } = tokens[index] ?? mintCredential('access_token', now, randomBytes);
       const expiresAt = new Date(now.getTime() + 300_000);
       const token = { id, hash, grantId: undefined, clientId: 'x', scope: [], audience: [], cnf: undefined };
-      await ledger.record({ ...token, issuedAt: now, expiresAt }, []);
+      await ledger.record({ ...token, authorizationDetails: [], issuedAt: now, expiresAt }, []);
       return 'recorded';
     }).finally(() => database.close());
     expect(outcomes).toEqual({ recorded: 12 });

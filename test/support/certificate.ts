@@ -21,6 +21,8 @@ export interface CertificateOptions {
   readonly days?: number;
   /** Extended key usage. */
   readonly usage?: string;
+  /** An elliptic curve's when left out; self-signed ones only. */
+  readonly keyType?: 'rsa';
 }
 
 export interface TestAuthority extends CertificateFiles {
@@ -49,10 +51,11 @@ export async function makeSelfSigned(path: string, options: CertificateOptions =
   const names = options.names === undefined ? [] : ['-addext', `subjectAltName=${options.names}`];
   const validity = ['-days', String(options.days ?? 2)];
   const subject = ['-utf8', '-subj', options.subject ?? APP];
+  const newKey = options.keyType === 'rsa' ? ['-newkey', 'rsa:2048', '-nodes'] : NEW_KEY;
   await run('openssl', [
     'req',
     '-x509',
-    ...NEW_KEY,
+    ...newKey,
     ...validity,
     ...subject,
     ...names,

@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
 import {
+  detailsJson,
   type GrantRow,
   grantColumns,
   grantStands,
@@ -55,10 +56,10 @@ export function postgresCodes(database: Sql): Codes {
           WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing)
             AND (${pushedRequestId}::uuid IS NULL OR EXISTS (SELECT FROM used)) RETURNING id
         ), granted AS (
-          INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
-                              claims, auth_time, acr, amr, created_at, expires_at)
+          INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
+                              resources, claims, auth_time, acr, amr, created_at, expires_at)
           SELECT ${grant.grantId}::uuid, ${request.client.id}::text, user_id, user_epoch, consent_epoch, sign_in_id,
-                 ${grant.sessionBound}::boolean, ${[...request.scope]}::text[], ${[...request.resources]}::text[],
+                 ${grant.sessionBound}::boolean, ${[...request.scope]}::text[], ${detailsJson(request.authorizationDetails)}, ${[...request.resources]}::text[],
                  ${request.claims === NO_CLAIMS ? null : JSON.stringify(request.claims)}::jsonb, ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
                  ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
           FROM standing

@@ -2,6 +2,7 @@
  * Client credentials: a backend acting for itself (RFC 6749 §4.4). No refresh token, no ID token, no user. Minting a
  * JWT needs no round trip to the database, an opaque token one.
  */
+import { parseAuthorizationDetails } from '../../protocol/authorization-details.ts';
 import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature } from '../../protocol/feature.ts';
@@ -24,6 +25,8 @@ export function clientCredentials(): Feature {
           if (asked !== undefined && !parseScope(asked).every((token) => own.includes(token))) {
             throw new OAuthError('invalid_scope', 'The scope is unknown or not open to this client.');
           }
+          // There is no grant to be within: what its registration allows is asked for anew each time (RFC 9396 §5).
+          const details = parseAuthorizationDetails(parameters.get('authorization_details'), client, resources);
           return {
             authorization: {
               grantId: undefined,
@@ -32,7 +35,8 @@ export function clientCredentials(): Feature {
               client,
               user: undefined,
               authentication: undefined,
-              scope: own,
+              scope: asked === undefined && details !== undefined ? [] : own,
+              authorizationDetails: details ?? [],
               resources: [],
               nonce: undefined,
               expiresAt: undefined,

@@ -1,6 +1,7 @@
 /**
  * Consent: what a client asks for, in the words of the API it is about; yes or no. RFC 6749 §3.3, RFC 8252 §8.6,
- * OpenID Connect Core §3.1.2.4. The answer is remembered per person, client and scope, and recorded for the pending
+ * OpenID Connect Core §3.1.2.4. The answer is remembered per person, client and scope (never for
+ * authorization details: RFC 9396 §12), and recorded for the pending
  * authorization it answers; the authorization endpoint draws the consequence.
  */
 import { signInFor } from '../../protocol/account-choice.ts';
@@ -49,10 +50,11 @@ export function consent({ consents }: { consents: Consents }): Feature {
   };
 }
 
-/** What the form is about: this request, this person, these scopes and claims. Anything else needs to be shown first. */
+/** What the form is about: this request, this person, what is asked for. Anything else needs to be shown first. */
 function matter(interaction: Interaction, signIn: SignIn): string[] {
   const { pending, request } = interaction;
-  return [pending.id, signIn.user.id, request.scope.join(' '), claimsOf(interaction).join(' ')];
+  const details = JSON.stringify(request.authorizationDetails);
+  return [pending.id, signIn.user.id, request.scope.join(' '), claimsOf(interaction).join(' '), details];
 }
 
 function claimsOf({ request }: Interaction): readonly UserClaimName[] {
@@ -79,7 +81,12 @@ async function show(request: BrowserRequest, server: AuthorizationServer): Promi
       client: clientCard(client, address.redirectUri),
       person: personCard(user),
       otherUrl: interactionUrl('select-account', pending.id, server),
-      access: describeAccess(interaction.request.scope, claimsOf(interaction), await server.catalogue.resources()),
+      access: describeAccess(
+        interaction.request.scope,
+        claimsOf(interaction),
+        await server.catalogue.resources(),
+        interaction.request.authorizationDetails,
+      ),
       returnsTo: {
         host: host === '' ? protocol : host,
         onThisDevice: isPublic(client) && isClaimable(address.redirectUri),

@@ -72,7 +72,13 @@ function serverMetadata(resources: Resources, server: AuthorizationServer): Reco
       ),
     ),
     ...registries.features.map((feature) => feature.serverMetadata?.(server) ?? {}),
-    { scopes_supported: resources.all.flatMap(({ scopes }) => Object.keys(scopes)) },
+    {
+      scopes_supported: resources.all.flatMap(({ scopes }) => Object.keys(scopes)),
+      // RFC 9396 §10.
+      authorization_details_types_supported: resources.all.flatMap(({ detailsTypes }) =>
+        detailsTypes.map(({ name }) => name),
+      ),
+    },
   ];
   const metadata: Record<string, unknown> = {};
   for (const [name, value] of parts.flatMap(Object.entries)) {

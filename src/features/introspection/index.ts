@@ -4,7 +4,7 @@
  * who wants to be able to prove later what it was told.
  */
 import { z } from 'zod';
-import { readAccessToken, seconds, withOpenScope } from '../../protocol/access-token.ts';
+import { readAccessToken, seconds, withOpenAccess } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type Client, findClient } from '../../protocol/client.ts';
 import { encryptForClient } from '../../protocol/client-keys.ts';
@@ -48,7 +48,7 @@ export function introspection({ signingAlgs }: Profile): Feature {
           // The prefix tells what it is; token_type_hint is a hint we do not need (§2.1).
           const refreshToken = parseCredential('refresh_token', text);
           const token = refreshToken
-            ? await withOpenScope(await server.ledger.findRefreshToken(refreshToken, now), server)
+            ? await withOpenAccess(await server.ledger.findRefreshToken(refreshToken, now), server)
             : await readAccessToken(text, now, server);
           trace.event = 'introspected';
           const known = token !== undefined && (await mayKnow(client, token, server));
@@ -104,7 +104,9 @@ async function describe(token: StandingToken, server: AuthorizationServer): Prom
     sub: holder ? subjectOf(user, holder, server) : token.clientId,
     ...(audience.length > 0 && { aud: audience.length === 1 ? audience[0] : audience }),
     client_id: token.clientId,
-    scope: token.scope.join(' '),
+    ...(token.scope.length > 0 && { scope: token.scope.join(' ') }),
+    // RFC 9396 §9.2: an access token has those of its API only.
+    ...(token.authorizationDetails.length > 0 && { authorization_details: token.authorizationDetails }),
     ...(token.kind === 'access_token' && { token_type: token.cnf?.jkt === undefined ? 'Bearer' : 'DPoP' }),
     ...(token.cnf && { cnf: token.cnf }),
     iat: seconds(token.issuedAt),

@@ -123,6 +123,8 @@ function textsOf(name: string, value: unknown): readonly string[] | undefined {
   if (typeof value === 'string') return [value];
   if (name === 'max_age') return typeof value === 'number' ? [String(value)] : undefined;
   if (name === 'claims' || name === 'registration') return isObject(value) ? [JSON.stringify(value)] : undefined;
+  // RFC 9396 §3, in the form it has everywhere.
+  if (name === 'authorization_details') return Array.isArray(value) ? [JSON.stringify(value)] : undefined;
   const strings = name === 'resource' && Array.isArray(value) && value.every((item) => typeof item === 'string');
   return strings ? value : undefined;
 }

@@ -22,6 +22,8 @@ const TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const LONGEST = 8192;
 /** Without `typ`, as most write them, or as RFC 7523bis names them; anything else is another kind of token. */
 const TYPES = ['client-authentication+jwt', 'jwt'];
+/** RFC 8414 §2 has a list for each of these; elsewhere the token endpoint's counts (RFC 9126 §5). */
+const HAS_ALGS = new Set(['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']);
 /** Seconds an assertion may be good for, and old. */
 const LONGEST_LIFE = 600;
 
@@ -45,7 +47,7 @@ export function privateKeyJwt(profile: Profile): Feature {
       registries.clientAuthenticationMethods.has('private_key_jwt')
         ? Object.fromEntries(
             registries.endpoints.flatMap(({ caller, metadata }) =>
-              caller === 'client' && metadata !== undefined
+              caller === 'client' && metadata !== undefined && HAS_ALGS.has(metadata)
                 ? [[`${metadata}_auth_signing_alg_values_supported`, algs]]
                 : [],
             ),

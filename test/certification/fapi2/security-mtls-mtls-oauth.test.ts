@@ -1,0 +1,12 @@
+/** Plan fapi2-security-profile-final-test-plan: mutual TLS on the one port, certificate-bound tokens, plain OAuth; what differs. */
+import { flowModules } from './authorization.ts';
+import { discoveryModules } from './discovery.ts';
+import { fapi2Plan } from './plan.ts';
+import { tokenModules } from './token.ts';
+
+fapi2Plan(
+  { profile: 'fapi2-security', authentication: 'mtls', constraint: 'mtls', openid: false },
+  discoveryModules,
+  flowModules,
+  tokenModules,
+);

@@ -1,0 +1,12 @@
+/** Plan fapi2-security-profile-final-test-plan: private_key_jwt, DPoP, plain OAuth; what differs. */
+import { flowModules } from './authorization.ts';
+import { discoveryModules } from './discovery.ts';
+import { fapi2Plan } from './plan.ts';
+import { tokenModules } from './token.ts';
+
+fapi2Plan(
+  { profile: 'fapi2-security', authentication: 'private_key_jwt', constraint: 'dpop', openid: false },
+  discoveryModules,
+  flowModules,
+  tokenModules,
+);

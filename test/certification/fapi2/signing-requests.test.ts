@@ -1,0 +1,21 @@
+/** Plan fapi2-message-signing-final-test-plan: signed requests, plain responses; what differs. */
+
+import { flowModules } from './authorization.ts';
+import { discoveryModules } from './discovery.ts';
+import { fapi2Plan } from './plan.ts';
+import { requestObjectModules } from './request-object.ts';
+import { tokenModules } from './token.ts';
+
+fapi2Plan(
+  {
+    profile: 'fapi2-message-signing',
+    authentication: 'private_key_jwt',
+    constraint: 'dpop',
+    openid: true,
+    signed: true,
+  },
+  discoveryModules,
+  flowModules,
+  tokenModules,
+  requestObjectModules,
+);

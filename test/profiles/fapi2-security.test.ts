@@ -1,0 +1,192 @@
+/**
+ * The profile `fapi2-security`: what FAPI 2.0 Security Profile, Final, forbids is neither served nor announced, and a client that
+ * contradicts it is refused with field and clause, whether the server is held to it or the client alone.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { authorizePath, pkce, post, responseOf, TestBrowser } from '../support/browser.ts';
+import { clientKey } from '../support/client-key.ts';
+import {
+  askTokens,
+  assertionOf,
+  claimsOf,
+  codeFor,
+  type FapiClient,
+  type FapiWorld,
+  pushAs,
+  redeemAs,
+  redemption,
+  sendAs,
+  startFapiWorld,
+  userinfoWith,
+} from '../support/fapi-world.ts';
+
+const FORBIDDEN_ALGS = ['RS256', 'none', 'HS256', 'HS384', 'HS512', 'RS384', 'RS512'];
+
+describe('the server under fapi2-security', () => {
+  let world: FapiWorld;
+  let metadata: Record<string, unknown>;
+  beforeAll(async () => {
+    world = await startFapiWorld();
+    const found = await fetch(`${world.issuer}/.well-known/openid-configuration`);
+    metadata = (await found.json()) as Record<string, unknown>;
+  });
+  afterAll(() => world.close());
+
+  it('announces what the profile has, and nothing else', () => {
+    const methods = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'];
+    expect(metadata).toMatchObject({
+      response_types_supported: ['code'],
+      grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials'],
+      code_challenge_methods_supported: ['S256'],
+      require_pushed_authorization_requests: true,
+      authorization_response_iss_parameter_supported: true,
+    });
+    for (const endpoint of ['token', 'introspection', 'revocation'])
+      for (const method of metadata[`${endpoint}_endpoint_auth_methods_supported`] as string[])
+        expect(methods).toContain(method);
+    expect(metadata.response_modes_supported).not.toContain('fragment.jwt');
+    expect(metadata).not.toHaveProperty('check_session_iframe');
+  });
+
+  it('§5.4.1-1: announces no algorithm but the profile’s', () => {
+    const lists = Object.entries(metadata).filter(([name]) => /signing_alg.*_supported$/.test(name));
+    expect(lists.length).toBeGreaterThan(6);
+    for (const [name, algs] of lists)
+      for (const alg of algs as string[])
+        expect([name, ['PS256', 'ES256', 'EdDSA', 'Ed25519'].includes(alg)]).toEqual([name, true]);
+    for (const alg of FORBIDDEN_ALGS) expect(lists.filter(([, algs]) => (algs as string[]).includes(alg))).toEqual([]);
+  });
+
+  it('§5.3.2.1-3, -6: serves no public clients and no secrets', async () => {
+    for (const fields of [
+      { client_id: 'app' },
+      { client_id: 'app', client_secret: 'x' },
+      { client_id: 'app', grant_type: 'client_credentials' },
+    ]) {
+      const { status, json } = await post(`${world.issuer}/token`, { grant_type: 'client_credentials', ...fields });
+      expect([status, json.error]).toEqual([401, 'invalid_client']);
+    }
+  });
+
+  it('§5.2.3-3: serves no browser code of clients (CORS)', async () => {
+    const headers = { origin: 'https://app.example' };
+    for (const path of ['/token', '/par', '/userinfo', '/revoke']) {
+      const response = await fetch(world.issuer + path, { method: 'OPTIONS', headers });
+      expect(response.headers.get('access-control-allow-origin')).toBeNull();
+    }
+    expect((await pushAs(world, world.app, {}, { headers })).headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  it('§5.3.2.2-3, -6: serves no request that was not pushed, and no push without redirect_uri', async () => {
+    const plain = { client_id: 'app', redirect_uri: world.app.redirectUri, scope: 'openid' };
+    const path = authorizePath({ ...plain, code_challenge: pkce().challenge });
+    expect(responseOf(await new TestBrowser(world).visit(path)).get('error')).toBe('invalid_request');
+    const { status, json } = await pushAs(world, world.app, { redirect_uri: undefined });
+    expect([status, json.error]).toEqual([400, 'invalid_request']);
+  });
+
+  it('§5.3.2.1-4: serves no token that is not bound', async () => {
+    const flow = await codeFor(world, world.app);
+    const bare = await sendAs(world, world.app, '/token', redemption(world.app, flow));
+    expect([bare.status, bare.json.error]).toEqual([400, 'invalid_request']);
+    const { json } = await redeemAs(world, world.app, flow);
+    expect(json.token_type).toBe('DPoP');
+    expect((await userinfoWith(world, { authorization: `Bearer ${json.access_token}` })).status).toBe(401);
+  });
+
+  it('§5.3.2.1-9: does not rotate refresh tokens, and the key may change', async () => {
+    const { json } = await redeemAs(world, world.app, await codeFor(world, world.app));
+    const fields = { grant_type: 'refresh_token', refresh_token: String(json.refresh_token) };
+    for (const proof of [world.app.proof, world.evil.proof]) {
+      const again = await askTokens(world, world.app, fields, { proof });
+      expect(again.status).toBe(200);
+      expect([undefined, json.refresh_token]).toContain(again.json.refresh_token);
+    }
+  });
+
+  it('§5.3.2.1-11, §5.3.2.2-12: codes are over after a minute, references before ten', async () => {
+    const flow = await codeFor(world, world.app);
+    world.clock.advance(61);
+    expect((await redeemAs(world, world.app, flow)).json.error).toBe('invalid_grant');
+    expect((await pushAs(world, world.app)).json.expires_in).toBeLessThan(600);
+  });
+
+  it('§5.4.1-1: signs with PS256 where nothing else is registered', async () => {
+    const { json } = await redeemAs(world, world.app, await codeFor(world, world.app));
+    for (const token of [json.access_token, json.id_token]) expect(claimsOf(String(token), 0).alg).toBe('PS256');
+  });
+
+  it('§5.4.1-1: takes nothing that is signed with RS256', async () => {
+    const key = await clientKey('RS256');
+    const client = await world.fapiClient('rsa', {}, key);
+    const { status, json } = await pushAs(world, client);
+    expect([status, json.error]).toEqual([401, 'invalid_client']);
+  });
+});
+
+/** Metadata that contradicts the profile: what is changed, and what the refusal names. */
+const CONTRADICTIONS: [Record<string, unknown>, string, RegExp][] = [
+  [
+    { token_endpoint_auth_method: 'none', grant_types: ['authorization_code'] },
+    'token_endpoint_auth_method',
+    /5\.3\.2\.1-3/,
+  ],
+  [{ token_endpoint_auth_method: 'client_secret_basic' }, 'token_endpoint_auth_method', /5\.3\.2\.1-6/],
+  [{ token_endpoint_auth_method: 'client_secret_post' }, 'token_endpoint_auth_method', /5\.3\.2\.1-6/],
+  [{ assertion_audience: 'issuer_or_endpoint' }, 'assertion_audience', /5\.3\.2\.1-8/],
+  [{ require_pkce: false }, 'require_pkce', /5\.3\.2\.2-5/],
+  [{ redirect_uris: ['http://localhost/callback'] }, 'redirect_uris', /5\.3\.2\.2-8/],
+  [{ redirect_uris: ['http://127.0.0.1:4000/callback'] }, 'redirect_uris', /5\.3\.2\.2-8/],
+  [{ id_token_signed_response_alg: 'RS256' }, 'id_token_signed_response_alg', /5\.4\.1-1/],
+  [{ userinfo_signed_response_alg: 'RS256' }, 'userinfo_signed_response_alg', /5\.4\.1-1|_alg/],
+  [{ token_endpoint_auth_signing_alg: 'RS256' }, 'token_endpoint_auth_signing_alg', /5\.4\.1-1|_alg/],
+  [{ request_object_signing_alg: 'RS256' }, 'request_object_signing_alg', /5\.4\.1-1|_alg/],
+  [{ authorization_signed_response_alg: 'RS256' }, 'authorization_signed_response_alg', /5\.4\.1-1|_alg/],
+  [{ introspection_signed_response_alg: 'RS256' }, 'introspection_signed_response_alg', /5\.4\.1-1|_alg/],
+  [{ response_modes: ['fragment.jwt'] }, 'response_modes', /MS 5\.3\.3/],
+];
+
+describe.each([
+  ['a server under fapi2-security', 'fapi2-security', {}],
+  ['a client with profile fapi2-security of a server under oauth21', 'oauth21', { profile: 'fapi2-security' }],
+])('%s', (_what, serverProfile, extra) => {
+  let world: FapiWorld;
+  let client: FapiClient;
+  beforeAll(async () => {
+    world = await startFapiWorld(serverProfile);
+    client = await world.fapiClient('strict', extra);
+  });
+  afterAll(() => world.close());
+
+  it.each(CONTRADICTIONS)('registers no client with %j', async (metadata, field, clause) => {
+    const refused = world.fapiClient('contradiction', { ...extra, ...metadata });
+    await expect(refused).rejects.toThrow(field);
+    // Where the server has it not at all, the field's own list says so; else the clause is named.
+    if (serverProfile === 'oauth21') await expect(refused).rejects.toThrow(/FAPI 2\.0/);
+    await expect(refused).rejects.toThrow(clause);
+  });
+
+  it('registers a native client with http on loopback', async () => {
+    const native = { application_type: 'native', redirect_uris: ['http://127.0.0.1/callback'] };
+    expect((await world.fapiClient('native', { ...extra, ...native })).id).toBe('native');
+  });
+
+  it('holds the client to pushed requests, bound tokens, PKCE and the issuer as a string', async () => {
+    const plain = { client_id: 'strict', redirect_uri: client.redirectUri, scope: 'openid' };
+    const path = authorizePath({ ...plain, code_challenge: pkce().challenge });
+    expect(responseOf(await new TestBrowser(world).visit(path)).get('error')).toBe('invalid_request');
+    for (const fields of [
+      { code_challenge: undefined },
+      { redirect_uri: undefined },
+      { response_mode: 'fragment.jwt' },
+    ])
+      expect((await pushAs(world, client, fields)).json.error).toBe('invalid_request');
+    const assertion = await assertionOf(world, client, { aud: [world.issuer] });
+    expect((await pushAs(world, client, {}, { assertion })).status).toBe(401);
+    const flow = await codeFor(world, client);
+    const bare = await sendAs(world, client, '/token', redemption(client, flow));
+    expect([bare.status, bare.json.error]).toEqual([400, 'invalid_request']);
+    const { json } = await redeemAs(world, client, flow);
+    expect([json.token_type, claimsOf(String(json.id_token), 0).alg]).toEqual(['DPoP', 'PS256']);
+  });
+});
