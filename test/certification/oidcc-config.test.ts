@@ -44,6 +44,18 @@ const REGISTERED = new Set([
   'frontchannel_logout_session_supported',
   'backchannel_logout_supported',
   'backchannel_logout_session_supported',
+  'pushed_authorization_request_endpoint',
+  'require_pushed_authorization_requests',
+  'dpop_signing_alg_values_supported',
+  'token_endpoint_auth_signing_alg_values_supported',
+  'revocation_endpoint_auth_signing_alg_values_supported',
+  'introspection_endpoint_auth_signing_alg_values_supported',
+  'introspection_signing_alg_values_supported',
+  'introspection_encryption_alg_values_supported',
+  'introspection_encryption_enc_values_supported',
+  'authorization_signing_alg_values_supported',
+  'authorization_encryption_alg_values_supported',
+  'authorization_encryption_enc_values_supported',
 ]);
 
 describe('oidcc-config-certification-test-plan', () => {

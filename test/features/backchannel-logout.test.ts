@@ -5,7 +5,7 @@ import type * as oidc from 'openid-client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { listLogoutDeliveries } from '../../src/features/backchannel-logout/deliveries.pg.ts';
 import { deleteClient, setClientDisabled } from '../../src/postgres/clients.pg.ts';
-import { endGrant, listGrants } from '../../src/postgres/ledger.pg.ts';
+import { listGrants, revokeGrantAndTell } from '../../src/postgres/ledger.pg.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { endSession, listSessions } from '../../src/postgres/sessions.pg.ts';
 import { formsOf, type TestBrowser, type Visit } from '../support/browser.ts';
@@ -227,7 +227,7 @@ describe('back-channel logout', () => {
       'an operator revokes the grant',
       async (_signedIn, userId) => {
         const [grant] = await listGrants(database(), { userId, all: false }, server.clock.now(), 1);
-        await endGrant(database(), grant?.id ?? '', 'by hand', server.clock.now());
+        await revokeGrantAndTell(database(), grant?.id ?? '', 'by hand', server.clock.now());
       },
     ],
     ['the user is disabled', (_signedIn, userId) => setUserDisabled(database(), userId, true, server.clock.now())],

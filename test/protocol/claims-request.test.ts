@@ -8,7 +8,10 @@ import {
 } from '../../src/protocol/claims-request.ts';
 
 const ANY = { essential: false, values: undefined };
-const parse = (value: unknown) => parseClaimsRequest(JSON.stringify(value));
+const parse = (value: unknown) => parseClaimsRequest(JSON.stringify(value), EVERY_SCOPE);
+
+/** Scopes of a client that may ask for everything. */
+const EVERY_SCOPE = ['openid', 'profile', 'email', 'address', 'phone'];
 
 describe('the claims parameter (OpenID Connect Core §5.5)', () => {
   it.each<[string, unknown, unknown]>([
@@ -59,11 +62,11 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
     'drops the claim %j, which nobody here knows',
     (name) => {
       const text = `{"userinfo":{${JSON.stringify(name)}:{"essential":true}},"id_token":{${JSON.stringify(name)}:null}}`;
-      expect(parseClaimsRequest(text)).toEqual(NO_CLAIMS);
+      expect(parseClaimsRequest(text, EVERY_SCOPE)).toEqual(NO_CLAIMS);
     },
   );
 
-  it('is not there', () => expect(parseClaimsRequest(undefined)).toEqual(NO_CLAIMS));
+  it('is not there', () => expect(parseClaimsRequest(undefined, EVERY_SCOPE)).toEqual(NO_CLAIMS));
 
   it.each([
     '{',
@@ -79,7 +82,9 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
     JSON.stringify({ id_token: { sub: { values: Array.from({ length: 21 }, String) } } }),
     JSON.stringify({ userinfo: { name: { value: 'x'.repeat(8192) } } }),
   ])('is refused as %.40s', (text) => {
-    expect(() => parseClaimsRequest(text)).toThrowError(expect.objectContaining({ code: 'invalid_request' }));
+    expect(() => parseClaimsRequest(text, EVERY_SCOPE)).toThrowError(
+      expect.objectContaining({ code: 'invalid_request' }),
+    );
   });
 });
 
@@ -119,6 +124,6 @@ describe('what answers a request', () => {
     ['an object of that value', { address: { value: { country: 'UK' } } }, { address: { country: 'UK' } }],
     ['nothing about the sign-in', { sub: null, acr: null, auth_time: { essential: true } }, {}],
   ])('%s', (_what, asked, expected) => {
-    expect(claimsRequested(user, parse({ userinfo: asked }).userinfo)).toEqual(expected);
+    expect(claimsRequested(user, parse({ userinfo: asked }).userinfo, EVERY_SCOPE)).toEqual(expected);
   });
 });

@@ -50,7 +50,10 @@ function step({ client = {}, redirectUri = 'https://app.example/callback', ...gi
     prompt: new Set(given.prompt ?? []),
     maxAge: given.maxAge,
     loginHint: given.loginHint,
-    claims: given.claims ? parseClaimsRequest(JSON.stringify(given.claims)) : NO_CLAIMS,
+    claims: given.claims
+      ? parseClaimsRequest(JSON.stringify(given.claims), ['profile', 'email', 'address', 'phone'])
+      : NO_CLAIMS,
+    namesPerson: given.about !== undefined,
     concerns: (user: User) => given.about === undefined || user.id === given.about.user.id,
     acrCanBeMet: given.acrCanBeMet ?? true,
   };

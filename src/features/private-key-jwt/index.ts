@@ -45,7 +45,7 @@ export function privateKeyJwt(profile: Profile): Feature {
       registries.clientAuthenticationMethods.has('private_key_jwt')
         ? Object.fromEntries(
             registries.endpoints.flatMap(({ caller, metadata }) =>
-              caller === 'client' && metadata !== undefined
+              caller === 'client' && metadata !== undefined && OWN_ALGS.has(metadata)
                 ? [[`${metadata}_auth_signing_alg_values_supported`, algs]]
                 : [],
             ),
@@ -53,6 +53,9 @@ export function privateKeyJwt(profile: Profile): Feature {
         : {},
   };
 }
+
+/** RFC 8414 §2 has a list for each of these; elsewhere the token endpoint's counts (RFC 9126 §5). */
+const OWN_ALGS = new Set(['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']);
 
 function isStrict({ assertionAudience }: Profile): boolean {
   return assertionAudience === 'the issuer as a string';
