@@ -30,9 +30,9 @@ export function startJobs(
   return {
     async stop() {
       for (const timer of timers) clearInterval(timer);
-      await Promise.all(underWay.values());
+      const runs = Promise.all(underWay.values());
+      const finished = runs.then(() => Promise.all(jobs.map((job) => job.finish?.())));
       // Bounded: what is not finished by then, another node or the next start takes up.
-      const finished = Promise.all(jobs.map((job) => job.finish?.()));
       await Promise.race([finished, sleep(PATIENCE, undefined, { ref: false })]);
     },
   };

@@ -53,6 +53,7 @@ const REGISTERED = new Set([
   'introspection_signing_alg_values_supported',
   'introspection_encryption_alg_values_supported',
   'introspection_encryption_enc_values_supported',
+  'tls_client_certificate_bound_access_tokens',
   'authorization_signing_alg_values_supported',
   'authorization_encryption_alg_values_supported',
   'authorization_encryption_enc_values_supported',
