@@ -1,4 +1,5 @@
 /** Work that repeats by itself. Each job bears being run on every node at once; a run that fails is logged and comes again. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuthorizationServer } from './protocol/authorization-server.ts';
 import type { Job } from './protocol/feature.ts';
 
@@ -6,6 +7,9 @@ export interface Jobs {
   /** Stops repeating and waits for runs under way, and for what they began. */
   stop(): Promise<void>;
 }
+
+/** Milliseconds that jobs have at the end. */
+const PATIENCE = 15_000;
 
 export function startJobs(
   jobs: readonly Job[],
@@ -26,8 +30,10 @@ export function startJobs(
   return {
     async stop() {
       for (const timer of timers) clearInterval(timer);
-      await Promise.all(underWay.values());
-      await Promise.all(jobs.map((job) => job.finish?.()));
+      const runs = Promise.all(underWay.values());
+      const finished = runs.then(() => Promise.all(jobs.map((job) => job.finish?.())));
+      // Bounded: what is not finished by then, another node or the next start takes up.
+      await Promise.race([finished, sleep(PATIENCE, undefined, { ref: false })]);
     },
   };
 }

@@ -69,8 +69,18 @@ export interface RunningServer {
 /** Nothing that is secret can get into the log by accident: these names are blanked, as they stand and one level down. */
 const REDACTED = ['authorization', 'cookie', 'password', 'client_secret', 'refresh_token', 'access_token', 'id_token'];
 
+/** PostgreSQL repeats in its details what it was sent. */
+function withoutValues(error: Error): object {
+  const { detail, where, hint, internalQuery, ...rest } = pino.stdSerializers.err(error) as Record<string, unknown>;
+  return rest;
+}
+
 export function createLogger(level: string): Logger {
-  return pino({ level, redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' } });
+  return pino({
+    level,
+    redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+    serializers: { err: withoutValues },
+  });
 }
 
 /**

@@ -70,16 +70,17 @@ async function waitForGatehouse(file: string): Promise<DemoFile> {
   for (let second = 0; second < PATIENCE; second += 1) {
     const demo = await readDemoFile(file);
     issuer = process.env.GATEHOUSE_ISSUER ?? demo?.issuer ?? issuer;
-    if (await answers(issuer)) {
+    const silence = await silenceOf(issuer);
+    if (silence === undefined) {
       if (demo === undefined)
         throw new SetupFault(`Gatehouse answers at ${issuer}, but its demo data is not in ${file}`);
       if (demo.issuer !== issuer) throw new SetupFault(`${file} belongs to ${demo.issuer}, not to ${issuer}`);
       return demo;
     }
-    if (second === 0) console.log(`Waiting for Gatehouse at ${issuer} (start it with npm start)`);
+    if (second === 0) console.log(`Waiting for Gatehouse at ${issuer} (start it with npm start): ${silence}`);
     await sleep(1000);
   }
-  throw new SetupFault(`No Gatehouse answers at ${issuer}: start it with npm start`);
+  throw new SetupFault(`No Gatehouse answers at ${issuer}: ${await silenceOf(issuer)}. Start it with npm start`);
 }
 
 async function readDemoFile(file: string): Promise<DemoFile | undefined> {
@@ -90,11 +91,12 @@ async function readDemoFile(file: string): Promise<DemoFile | undefined> {
   return text === undefined ? undefined : (JSON.parse(text) as DemoFile);
 }
 
-async function answers(issuer: string): Promise<boolean> {
+/** Why nobody answers there, or `undefined`. A certificate of one's own needs NODE_EXTRA_CA_CERTS to be trusted. */
+async function silenceOf(issuer: string): Promise<string | undefined> {
   const metadata = `${issuer}/.well-known/openid-configuration`;
   return fetch(metadata, { signal: AbortSignal.timeout(2000) }).then(
-    (response) => response.ok,
-    () => false,
+    (response) => (response.ok ? undefined : `the answer was ${response.status}`),
+    (error: Error) => (error.cause instanceof Error ? error.cause.message : error.message),
   );
 }
 

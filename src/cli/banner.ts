@@ -5,7 +5,7 @@ import type { DemoSecrets } from '../operator/data-folder.ts';
 /** @param demo `undefined` where there is no demo data */
 export function banner(config: Config, demo: DemoSecrets | undefined): string {
   const { issuer, profile } = config;
-  const http = issuer.startsWith('http:') ? '; plain http, because this is loopback' : '';
+  const http = issuer.startsWith('http:') ? '; plain http, because the issuer is loopback' : '';
   return [
     '',
     `  Gatehouse is ready on ${issuer} (profile ${profile.name}${http})`,

@@ -12,6 +12,7 @@ import {
   setClientLogo,
 } from '../postgres/clients.pg.ts';
 import { type ClientMetadata, hasSecret, toClient } from '../protocol/client.ts';
+import { isLoopback } from '../protocol/redirect-uri.ts';
 import { found, limitOption, print, type Row, readInput, wholeNumber } from './output.ts';
 import { inWorkplace, type Workplace } from './workplace.ts';
 
@@ -27,6 +28,7 @@ export function clientCommands(program: Command): void {
       const client = await inWorkplace(async (place) => {
         const { database, rules, context, allowLoopbackFetch } = place;
         const registered = await registerClient(database, input, rules, context, allowLoopbackFetch);
+        warnUnreachable(registered.metadata, place);
         if (registered.metadata.logo_uri !== undefined) await takeLogo(place, registered.clientId, registered.metadata);
         return registered;
       });
@@ -87,6 +89,7 @@ export function clientCommands(program: Command): void {
         const { database, rules, context, allowLoopbackFetch } = place;
         const record = found(await findClientRecord(database, clientId), 'client');
         const outcome = await changeClient(database, record, changes, rules, context.now(), allowLoopbackFetch);
+        warnUnreachable(outcome.metadata, place);
         if (picture) await setClientLogo(database, record.id, picture);
         else if (changes.logo_uri !== undefined) await takeLogo(place, record.id, outcome.metadata);
         if (disable || enable) await setClientDisabled(database, record.id, Boolean(disable), context.now());
@@ -128,6 +131,21 @@ export function clientCommands(program: Command): void {
         others_expire_at: rotated.othersEnd,
       });
     });
+}
+
+/** What is accepted and will not be reached as things stand: better told now than found in the outbox. */
+function warnUnreachable(
+  { backchannel_logout_uri, jwks_uri }: ClientMetadata,
+  { allowLoopbackFetch }: Workplace,
+): void {
+  for (const [name, uri] of Object.entries({ backchannel_logout_uri, jwks_uri })) {
+    if (typeof uri !== 'string' || allowLoopbackFetch) continue;
+    const { protocol, port } = new URL(uri);
+    if (protocol === 'https:' && port === '' && !isLoopback(new URL(uri))) continue;
+    console.error(
+      `gatehouse: ${name} is on this machine or not on https, port 443: it is reached only with GATEHOUSE_ALLOW_LOOPBACK_FETCH=on.`,
+    );
+  }
 }
 
 function warnIgnored(names: readonly string[]): void {

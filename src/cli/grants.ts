@@ -1,7 +1,7 @@
 /** `gatehouse grants …` and `gatehouse sessions …` */
 import type { Command } from 'commander';
 import { OperatorError } from '../operator/users.ts';
-import { endGrant, listGrants } from '../postgres/ledger.pg.ts';
+import { listGrants, revokeGrantAndTell } from '../postgres/ledger.pg.ts';
 import { findUser } from '../postgres/people.pg.ts';
 import { endSession, listSessions } from '../postgres/sessions.pg.ts';
 import { isUuid } from '../protocol/secrets.ts';
@@ -39,7 +39,7 @@ export function grantCommands(program: Command): void {
     .action(async (id, _options, command) => {
       requireId(id);
       const outcome = await inWorkplace(({ database, context }) =>
-        endGrant(database, id, 'revoked by an operator', context.now()),
+        revokeGrantAndTell(database, id, 'revoked by an operator', context.now()),
       );
       found(outcome === 'revoked' ? outcome : undefined, 'active grant');
       print(command, { id, revoked: true });

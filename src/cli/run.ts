@@ -1,13 +1,14 @@
 /** `gatehouse dev`, `serve`, `migrate`: the commands that run. */
 import cluster from 'node:cluster';
 import type { Command } from 'commander';
-import { type Config, readConfig, readEnvironment } from '../config.ts';
+import { type Config, ConfigurationError, readConfig, readEnvironment } from '../config.ts';
 import { workersMetrics } from '../http/observe.ts';
 import { serveMetrics } from '../http/side-doors.ts';
 import { type DemoSecrets, developmentKeys } from '../operator/data-folder.ts';
 import { ensureDemoData } from '../operator/demo-data.ts';
 import { openDatabase } from '../postgres/database.ts';
 import { migrate } from '../postgres/migrations.ts';
+import { holdsDemoData } from '../postgres/people.pg.ts';
 import { Passwords } from '../protocol/secrets.ts';
 import { createLogger, startServer, systemContext } from '../server.ts';
 import { banner } from './banner.ts';
@@ -71,7 +72,14 @@ async function prepare(config: Config, url: string): Promise<DemoSecrets | undef
   const passwords = new Passwords();
   try {
     await migrate(database.sql, systemContext.now());
-    if (!config.demoData) return undefined;
+    if (!config.demoData) {
+      if (await holdsDemoData(database.sql)) {
+        throw new ConfigurationError(
+          'HOST: this data folder holds demo data with published passwords: listen on loopback, choose another GATEHOUSE_DATA, or set GATEHOUSE_DEMO_DATA=on if you keep the port to this machine yourself.',
+        );
+      }
+      return undefined;
+    }
     return await ensureDemoData(database.sql, {
       folder: config.dataFolder,
       issuer: config.issuer,

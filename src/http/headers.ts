@@ -37,7 +37,7 @@ export function setPageHeaders(reply: FastifyReply, policy: PagePolicy): void {
     "style-src 'self'",
     "img-src 'self' data:",
     ...(policy.scriptHash === undefined ? [] : [`script-src '${policy.scriptHash}'`]),
-    ...(policy.frames.length === 0 ? [] : [`frame-src ${originsOf(policy.frames).join(' ')}`]),
+    ...(policy.frames.length === 0 ? [] : [`frame-src ${frameSources(policy.frames)}`]),
     `form-action 'self'${policy.formTarget === undefined ? '' : ` ${policy.formTarget}`}`,
     "frame-ancestors 'none'",
     "base-uri 'none'",
@@ -55,8 +55,15 @@ export function setPageHeaders(reply: FastifyReply, policy: PagePolicy): void {
     .header('cross-origin-resource-policy', 'same-origin');
 }
 
-function originsOf(addresses: readonly string[]): string[] {
-  return [...new Set(addresses.map((address) => new URL(address).origin))];
+/** Characters. Proxies stop at headers of a few kilobytes, and the session has ended by then. */
+const LONGEST_SOURCES = 3000;
+
+/** The origins of some addresses; where they are too many to name, their schemes. */
+function frameSources(addresses: readonly string[]): string {
+  const of = (part: 'origin' | 'protocol') =>
+    [...new Set(addresses.map((address) => new URL(address)[part]))].join(' ');
+  const origins = of('origin');
+  return origins.length <= LONGEST_SOURCES ? origins : of('protocol');
 }
 
 /**

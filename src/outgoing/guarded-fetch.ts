@@ -5,7 +5,7 @@
  * - https only, port 443 only, no user information; no redirects, no cookies, no proxy, no compression.
  * - The name is resolved once, by us; special-use addresses (RFC 6890) are refused, and the connection goes to the very
  *   addresses that were checked, so a name that changes between check and connect changes nothing (DNS rebinding).
- * - Bounded: total time, bytes, concurrency; each kind of request has places of its own, and no host has them all.
+ * - Bounded: total time, bytes, concurrency; each kind of request has places of its own, and of those that fetch no host has all.
  *
  * `allowLoopback` (GATEHOUSE_ALLOW_LOOPBACK_FETCH) is for tests: it lets http and any port through to loopback only.
  */
@@ -206,6 +206,13 @@ function exchange<T>(
         .finally(() => outgoing.destroy());
     });
     outgoing.once('error', () => reject(new FetchRefused('no answer in time, or no connection')));
+    // Without a listener Node drops such a connection and says nothing: the promise would stand for ever.
+    outgoing.once('upgrade', (_response, socket) => {
+      socket.destroy();
+      reject(new FetchRefused('the answer was 101'));
+    });
+    // The bound is ours, whatever events a connection has or has not.
+    options.signal?.addEventListener('abort', () => reject(new FetchRefused('no answer in time')), { once: true });
     outgoing.end(body);
   });
 }

@@ -41,7 +41,6 @@ export class CachedRemoteKeys implements RemoteKeys {
     // The same answer, or refusal, for everybody who asks within the minute.
     if (asked && now - asked.at < AT_MOST_EVERY) return asked.answer;
     const answer = this.#ask(uri, now, kept);
-    answer.catch(() => undefined);
     remember(this.#asked, uri, { at: now, answer });
     return answer;
   }

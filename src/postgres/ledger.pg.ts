@@ -28,6 +28,13 @@ export const grantStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
   AND coalesce(k.epoch, 0) = g.consent_epoch
   AND (NOT g.session_bound OR (i.ended_at IS NULL AND i.expires_at > ${now})))`;
 
+/**
+ * True when the sign-in of an OpenID grant still stands. A code belongs to it even where what it gives may outlive it: after a
+ * sign-out no client shall learn that somebody signed in (Back-Channel Logout 1.0 §2.7 is about refresh tokens).
+ */
+export const signInStands = (now: Date): RawBuilder<boolean> =>
+  sql<boolean>`(NOT 'openid' = ANY (g.scope) OR (i.ended_at IS NULL AND i.expires_at > ${now}))`;
+
 /** True when the client `c` may still use what it holds. */
 export const clientStands = sql`(c.disabled_at IS NULL AND c.deleted_at IS NULL)`;
 
@@ -242,16 +249,18 @@ function outcome(row: { client_id: string } | undefined, clientId: string): Revo
   return row.client_id === clientId ? 'revoked' : 'foreign';
 }
 
-/** Ends a grant; `unknown` also when it had ended before. */
+const revoking = (grantId: string, reason: string, now: Date): RawBuilder<unknown> => sql`
+  UPDATE grants SET revoked_at = ${now}, revoked_because = ${reason}
+  WHERE id = ${grantId} AND revoked_at IS NULL RETURNING id, sign_in_id, client_id, scope`;
+
+/** Ends a grant, and tells nobody; `unknown` also when it had ended before. */
 export async function revokeGrant(
   database: Sql,
   grantId: string,
   reason: string,
   now: Date,
 ): Promise<'revoked' | 'unknown'> {
-  const { rows } = await sql`
-    UPDATE grants SET revoked_at = ${now}, revoked_because = ${reason}
-    WHERE id = ${grantId} AND revoked_at IS NULL RETURNING id`.execute(database);
+  const { rows } = await revoking(grantId, reason, now).execute(database);
   return rows.length === 0 ? 'unknown' : 'revoked';
 }
 
@@ -259,17 +268,14 @@ export async function revokeGrant(
  * For operators: ends a grant, and with it what its client began with the ID token: it gets a logout token, if the sign-in
  * still stands (else it was told then).
  */
-export async function endGrant(
+export async function revokeGrantAndTell(
   database: Sql,
   grantId: string,
   reason: string,
   now: Date,
 ): Promise<'revoked' | 'unknown'> {
   const { rows } = await sql`
-    WITH revoked AS (
-      UPDATE grants SET revoked_at = ${now}, revoked_because = ${reason}
-      WHERE id = ${grantId} AND revoked_at IS NULL RETURNING id, sign_in_id, client_id, scope
-    ), over AS (
+    WITH revoked AS (${revoking(grantId, reason, now)}), over AS (
       SELECT r.sign_in_id, r.client_id FROM revoked r
       JOIN sign_ins i ON i.id = r.sign_in_id AND i.announced_at IS NULL WHERE 'openid' = ANY (r.scope)
     ), queued AS (${queueLogouts('over', now)})

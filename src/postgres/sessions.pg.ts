@@ -1,4 +1,4 @@
-/** Sessions and sign-ins in PostgreSQL: each verb one statement. */
+/** Sessions and sign-ins in PostgreSQL: each change is one statement. */
 import { sql } from 'kysely';
 import { type Credential, idFloor } from '../protocol/secrets.ts';
 import type { EndedSignIn, NewSignIn, Session, Sessions, SignIn } from '../protocol/session.ts';
@@ -95,22 +95,23 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
     },
 
     async end(credential: Credential, now: Date): Promise<EndedSignIn[]> {
-      const { rows } = await sql<{ id: string; user_id: string; client_ids: string[] }>`
+      const { rows } = await sql<{ id: string; user_id: string }>`
         WITH ended AS (
           UPDATE sessions SET ended_at = ${now}
           WHERE id = ${credential.id} AND secret_hash = ${credential.hash} AND ended_at IS NULL
           RETURNING id
-        ), signed_out AS (
-          UPDATE sign_ins SET ended_at = ${now} FROM ended
-          WHERE session_id = ended.id AND sign_ins.ended_at IS NULL
-          RETURNING sign_ins.id, sign_ins.user_id
         )
-        SELECT o.id, o.user_id, ARRAY(
-          SELECT DISTINCT g.client_id FROM grants g
-          WHERE g.sign_in_id = o.id AND 'openid' = ANY (g.scope) AND g.id > ${oldestGrant(now)}
-        ) AS client_ids
-        FROM signed_out o`.execute(database);
-      return rows.map((row) => ({ id: row.id, userId: row.user_id, clientIds: row.client_ids }));
+        UPDATE sign_ins SET ended_at = ${now} FROM ended
+        WHERE session_id = ended.id AND sign_ins.ended_at IS NULL
+        RETURNING sign_ins.id, sign_ins.user_id`.execute(database);
+      if (rows.length === 0) return [];
+      // After, not with it: a code that was being issued held the update up, and its grant is in no older snapshot.
+      const told = await sql<{ sign_in_id: string; client_id: string }>`
+        SELECT DISTINCT sign_in_id, client_id FROM grants
+        WHERE sign_in_id = ANY (${rows.map(({ id }) => id)}::uuid[]) AND 'openid' = ANY (scope)
+          AND id > ${oldestGrant(now)}`.execute(database);
+      const clientsOf = (id: string) => told.rows.filter((row) => row.sign_in_id === id).map((row) => row.client_id);
+      return rows.map(({ id, user_id }) => ({ id, userId: user_id, clientIds: clientsOf(id) }));
     },
   };
 }

@@ -2,7 +2,7 @@
  * The authorization request, checked: RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1, RFC 8707 §2, RFC 9396 §2. Everything here can
  * already be told to the client, so every refusal is sent.
  *
- * Read and without effect, because there is one language and one look to offer: `ui_locales`, `claims_locales`, `display`.
+ * Known and not read, because there is one language and one look to offer: `ui_locales`, `claims_locales`, `display`.
  * `acr_values` is a wish; what was reached is in the ID token.
  */
 import { parseAuthorizationDetails } from './authorization-details.ts';
@@ -43,7 +43,9 @@ export interface AuthorizationRequest {
   readonly maxAge: number | undefined;
   /** Prefills the form, and chooses among those signed in; proves nothing. */
   readonly loginHint: string | undefined;
-  /** Whether the answer may be about this person: `id_token_hint` and the claim `sub` name one. */
+  /** Whether it names a person, by `id_token_hint` or the claim `sub`: then the answer is about nobody else. */
+  readonly namesPerson: boolean;
+  /** Whether the answer may be about this person. */
   concerns(user: User): boolean;
   /** False when the request insists on an `acr` that nothing here can reach. */
   readonly acrCanBeMet: boolean;
@@ -86,7 +88,7 @@ export async function parseAuthorizationRequest(
   if (parameters.get('registration') !== undefined)
     throw new OAuthError('registration_not_supported', 'registration is not supported.');
   const responseType = parseResponseType(parameters, client, server);
-  const claims = parseClaimsRequest(parameters.get('claims'));
+  const claims = parseClaimsRequest(parameters.get('claims'), client.scope);
   return {
     client,
     responseType,
@@ -98,7 +100,7 @@ export async function parseAuthorizationRequest(
     maxAge: parseMaxAge(parameters) ?? client.defaultMaxAge,
     loginHint: parameters.get('login_hint'),
     claims,
-    concerns: await parseSubject(parameters, claims, client, now, server),
+    ...(await parseSubject(parameters, claims, client, now, server)),
     acrCanBeMet: acrCanBeMet(claims),
   };
 }
@@ -154,15 +156,18 @@ async function parseSubject(
   client: Client,
   now: Date,
   server: AuthorizationServer,
-): Promise<AuthorizationRequest['concerns']> {
+): Promise<Pick<AuthorizationRequest, 'namesPerson' | 'concerns'>> {
   const text = parameters.get('id_token_hint');
   const hint = text === undefined ? undefined : await readIdTokenHint(text, now, server);
   if (text !== undefined && hint?.clientId !== client.id)
     throw new OAuthError('invalid_request', 'id_token_hint is not an ID token of this client.');
   const wanted = idToken.sub?.values;
-  return (user) => {
-    const subject = subjectOf(user, client, server);
-    return (hint === undefined || hint.subject === subject) && (wanted === undefined || wanted.includes(subject));
+  return {
+    namesPerson: hint !== undefined || wanted !== undefined,
+    concerns(user) {
+      const subject = subjectOf(user, client, server);
+      return (hint === undefined || hint.subject === subject) && (wanted === undefined || wanted.includes(subject));
+    },
   };
 }
 

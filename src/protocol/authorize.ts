@@ -1,8 +1,8 @@
 /**
  * The authorization endpoint (RFC 6749 §3.1, §4.1.1; OpenID Connect Core §3.1.2), in its order:
  *
- *  1. One flat parameter set, whatever carried it (query, form, request object, an earlier visit).
- *  2. Who asks, and where the answer goes. Until both are proven errors are shown; from then on they are sent.
+ *  1. Who asks, and one flat parameter set out of whatever carried it (query, form, request object, an earlier visit).
+ *  2. Where the answer goes. Until that is proven errors are shown; from then on they are sent.
  *  3. The request is checked.
  *  4. The next step: sign in, choose, consent, refuse or proceed. A pure function of request, session, pending and now.
  *  5. The response type makes the answer, the response mode sends it.
@@ -10,7 +10,7 @@
  * Steps send the browser to a page and the page sends it back here, to step 1.
  */
 
-import { candidates, isTooOld, recordedSignIn } from './account-choice.ts';
+import { candidates, hintsAtAnother, isTooOld, recordedSignIn } from './account-choice.ts';
 import {
   AUTHORIZATION_PARAMETERS,
   type AuthorizationRequest,
@@ -49,13 +49,12 @@ export async function authorize(request: BrowserRequest, server: AuthorizationSe
     // A form posted from another site comes without our SameSite cookies: it is kept and fetched by a GET that has them.
     if (request.method === 'POST') return await keep(request, carried, undefined, server);
     // 4
-    const session = await sessionOf(request, server.sessions, address.client.id);
-    const step = nextStep(asked, address, session, pending, request.now);
+    const browser = await sessionOf(request, server.sessions, address.client.id);
+    const step = nextStep(asked, address, browser, pending, request.now);
     if (step.kind === 'refuse') throw step.error;
-    if (step.kind !== 'proceed' || !session)
-      return await interact(step.kind === 'proceed' ? 'login' : step.kind, request, carried, server);
+    if (step.kind !== 'proceed') return await interact(step.kind, request, carried, server);
     // 5
-    const { signIn } = step;
+    const { signIn, session } = step;
     request.trace.userId = signIn.user.id;
     request.trace.event = 'authorization_granted';
     const approved = {
@@ -119,8 +118,9 @@ function addressBeside(outer: Parameters, client: Client, server: AuthorizationS
   if (outer.get('redirect_uri') === undefined) return undefined;
   try {
     return proveReturn(outer, client, server);
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (error instanceof OAuthError) return undefined;
+    throw error;
   }
 }
 
@@ -164,7 +164,7 @@ async function respond(
 export type Step =
   | { readonly kind: InteractionPage }
   | { readonly kind: 'refuse'; readonly error: OAuthError }
-  | { readonly kind: 'proceed'; readonly signIn: SignIn };
+  | { readonly kind: 'proceed'; readonly signIn: SignIn; readonly session: Session };
 
 /**
  * What has to happen next (OpenID Connect Core §3.1.2.3, §3.1.2.4). A sign-in, choice or consent recorded for this very
@@ -194,13 +194,13 @@ export function nextStep(
     return refusal('login_required', 'The user who signed in is not the one asked for.');
   if (prompt.has('login') && !fresh) return ask('login');
   const known = candidates(request, session);
-  if (!recorded && (known.length > 1 || (known.length === 1 && prompt.has('select_account')))) {
-    return ask('select-account');
-  }
+  // With prompt=none a hint that fits nobody is none: what clients use as hints is not always a name we know.
+  const unsure = prompt.has('select_account') || (!prompt.has('none') && hintsAtAnother(request, session));
+  if (!recorded && (known.length > 1 || (known.length === 1 && unsure))) return ask('select-account');
   const signIn = recorded ?? known[0];
-  if (!signIn || (!fresh && isTooOld(signIn, request, now))) return ask('login');
+  if (!session || !signIn || isTooOld(signIn, request, fresh, now)) return ask('login');
   if (mustConsent(request, address, signIn, pending)) return ask('consent');
-  return { kind: 'proceed', signIn };
+  return { kind: 'proceed', signIn, session };
 }
 
 /** What a client is told that wants nobody asked (§3.1.2.6). */

@@ -48,13 +48,15 @@ const LONGEST = 8192;
 
 /**
  * Reads a `claims` parameter.
+ * @param registered scopes of the client: claims of no scope among them are not for it, by whatever name it asks
  * @throws OAuthError `invalid_request` when it is not JSON of the form of §5.5
  */
-export function parseClaimsRequest(text: string | undefined): ClaimsRequest {
+export function parseClaimsRequest(text: string | undefined, registered: readonly string[]): ClaimsRequest {
   if (text === undefined) return NO_CLAIMS;
   const parsed = text.length > LONGEST ? undefined : wire.safeParse(json(text));
-  if (!parsed?.success) throw new OAuthError('invalid_request', 'claims is not a claims request.');
-  return { idToken: known(parsed.data.id_token), userinfo: known(parsed.data.userinfo) };
+  if (!parsed?.success) throw malformed();
+  const open = new Set([...OTHERS, ...claimsOpenTo(registered)]);
+  return { idToken: known(parsed.data.id_token, open), userinfo: known(parsed.data.userinfo, open) };
 }
 
 function json(text: string): unknown {
@@ -65,8 +67,24 @@ function json(text: string): unknown {
   }
 }
 
-function known(asked: Record<string, RequestedClaim> | null | undefined): RequestedClaims {
-  return Object.fromEntries(Object.entries(asked ?? {}).filter(([name]) => isUserClaim(name) || OTHERS.has(name)));
+function known(asked: Record<string, RequestedClaim> | null | undefined, open: ReadonlySet<string>): RequestedClaims {
+  const kept = Object.entries(asked ?? {}).filter(([name]) => open.has(name));
+  for (const [, { values }] of kept) {
+    // No form could have carried these, and no database keeps them.
+    if (NOT_TEXT.test(JSON.stringify(values ?? []))) throw malformed();
+  }
+  return Object.fromEntries(kept);
+}
+
+/** NUL and halves of characters, as JSON.stringify writes both; a backslash that is text itself it writes twice. */
+const NOT_TEXT = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
+
+function malformed(): OAuthError {
+  return new OAuthError('invalid_request', 'claims is not a claims request.');
+}
+
+function claimsOpenTo(registered: readonly string[]): readonly UserClaimName[] {
+  return registered.flatMap((token) => CLAIMS_BY_SCOPE[token] ?? []);
 }
 
 /** Claims about the person that are asked for by name and not covered by a scope: what needs a consent of its own. */
@@ -77,11 +95,19 @@ export function claimsBeyondScope({ idToken, userinfo }: ClaimsRequest, scope: r
 }
 
 /**
- * What of the person's claims answers a request by name. Where the client names values and the person's is another one, the
- * claim is left out (§5.5.1).
+ * What of the person's claims answers a request by name, as far as the client may have them still. Where the client names
+ * values and the person's is another one, the claim is left out (§5.5.1).
  */
-export function claimsRequested(user: User, requested: RequestedClaims): Record<string, unknown> {
-  const released = claimsOf(user, Object.keys(requested).filter(isUserClaim));
+export function claimsRequested(
+  user: User,
+  requested: RequestedClaims,
+  registered: readonly string[],
+): Record<string, unknown> {
+  const open = new Set<string>(claimsOpenTo(registered));
+  const released = claimsOf(
+    user,
+    Object.keys(requested).filter((name): name is UserClaimName => isUserClaim(name) && open.has(name)),
+  );
   const answers = (name: string, value: unknown) => {
     const values = requested[name]?.values;
     return values === undefined || values.some((wanted) => JSON.stringify(wanted) === JSON.stringify(value));

@@ -78,7 +78,7 @@ export const CLAIMS_BY_SCOPE: Readonly<Record<string, readonly UserClaimName[]>>
   phone: ['phone_number', 'phone_number_verified'],
 };
 
-/** What a claim is, in the words of the consent page. */
+/** What a claim is, in the words of the consent page: "See your …". */
 export const CLAIM_WORDS: Readonly<Record<UserClaimName, string>> = {
   name: 'name',
   given_name: 'given name',
@@ -93,11 +93,11 @@ export const CLAIM_WORDS: Readonly<Record<UserClaimName, string>> = {
   birthdate: 'birth date',
   zoneinfo: 'time zone',
   locale: 'language',
-  updated_at: 'time of the last change to your profile',
+  updated_at: 'profile’s last change',
   email: 'e-mail address',
-  email_verified: 'whether your e-mail address is verified',
+  email_verified: 'e-mail address’s verification',
   phone_number: 'phone number',
-  phone_number_verified: 'whether your phone number is verified',
+  phone_number_verified: 'phone number’s verification',
   address: 'postal address',
 };
 

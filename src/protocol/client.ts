@@ -235,9 +235,12 @@ const idTokenEncryption: ClientMetadataCheck = (metadata) => encryptionProblem(m
 function checkSector({ subject_type, sector_identifier_uri, redirect_uris }: CoreMetadata): void {
   if (subject_type !== 'pairwise' || sector_identifier_uri !== undefined) return;
   const hosts = new Set(redirect_uris.map((uri) => new URL(uri).hostname));
-  // A private-use scheme has none.
-  if (hosts.size !== 1 || hosts.has('')) {
-    throw refuse('sector_identifier_uri', 'is required for pairwise subjects unless all redirect_uris have one host');
+  // A private-use scheme has none, and loopback is everybody's.
+  if (hosts.size !== 1 || redirect_uris.some(isClaimable)) {
+    throw refuse(
+      'sector_identifier_uri',
+      'is required for pairwise subjects unless all redirect_uris have one host of their own',
+    );
   }
 }
 

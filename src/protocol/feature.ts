@@ -210,7 +210,7 @@ export interface BrowserEndpoint extends EndpointBase {
   readonly caller: 'browser';
   readonly get?: BrowserVerb;
   readonly post?: BrowserVerb;
-  /** Forms of other origins may be sent here (the authorization endpoint only). */
+  /** Forms of other origins may be sent here: where clients send the browser by form (`/authorize`, `/logout`). */
   readonly crossOrigin?: boolean;
 }
 

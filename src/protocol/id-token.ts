@@ -10,11 +10,10 @@ import type { Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsRequested } from './claims-request.ts';
 import type { Client } from './client.ts';
-import { encryptForClient } from './client-keys.ts';
 import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
 import { encryptionAlgs, encryptionEncs } from './jose-client.ts';
 import { profileOf } from './profile.ts';
-import { encryptionOf } from './response-encryption.ts';
+import { asRegistered } from './response-encryption.ts';
 import { sidOf } from './session.ts';
 import { subjectOf, subjectTypes } from './subject.ts';
 
@@ -53,7 +52,7 @@ export async function mintIdToken(
   const { authentication, nonce, client, user, signInId } = authorization;
   const alg = idTokenAlg(client, server);
   const signed = await signJwt(await server.keyring.signing(alg), TYP, {
-    ...claimsRequested(user, authorization.claims.idToken),
+    ...claimsRequested(user, authorization.claims.idToken, client.scope),
     iss: server.issuer,
     sub: subjectOf(user, client, server),
     aud: client.id,
@@ -68,8 +67,7 @@ export async function mintIdToken(
     ...(signInId !== undefined && { sid: sidOf(signInId, client.id, server) }),
     ...(nonce !== undefined && { nonce }),
   });
-  const encryption = encryptionOf(client.metadata, 'id_token');
-  return encryption ? encryptForClient(signed, client, encryption, server) : signed;
+  return asRegistered(signed, client, 'id_token', server);
 }
 
 /** Core §3.1.3.6: base64url of the left half of the hash that goes with `alg` (for EdDSA over Ed25519: SHA-512). */
@@ -87,8 +85,8 @@ export interface IdTokenHint {
   readonly sid: string | undefined;
 }
 
-/** How long after its end an ID token may still serve as a hint: as long as the keys that signed it are kept. */
-const HINT_DAYS = 365;
+/** Seconds after its end that an ID token may still serve as a hint: as long as the keys that signed it are kept. */
+export const HINT_LIFETIME = 365 * 86_400;
 
 /**
  * Reads an `id_token_hint`. Being over is no fault of a hint (Core §3.1.2.1, RP-Initiated Logout §4); being anything else
@@ -108,7 +106,7 @@ export async function readIdTokenHint(
     issuer: server.issuer,
     now,
     findKey,
-    overSince: HINT_DAYS * 86_400,
+    overFor: HINT_LIFETIME,
   });
   const { aud, sub, sid, at_hash } = claims ?? {};
   if (typeof aud !== 'string' || typeof sub !== 'string' || typeof at_hash !== 'string') return undefined;

@@ -123,7 +123,7 @@ export function looksLikeJwt(token: string): boolean {
 /**
  * Verifies a JWT that we signed ourselves: our key by `kid`, that key's one algorithm, explicit type, issuer, expiry.
  *
- * @param expected.overSince seconds it may be over; none where it is not said
+ * @param expected.overFor seconds it may be over; none where it is not said
  * @returns its claims, or `undefined` for anything that is not exactly that
  */
 export async function verifyOwnJwt(
@@ -133,7 +133,7 @@ export async function verifyOwnJwt(
     issuer: string;
     now: Date;
     findKey(kid: string): VerifyingKey | undefined;
-    overSince?: number;
+    overFor?: number;
   },
 ): Promise<Readonly<Record<string, unknown>> | undefined> {
   if (!looksLikeJwt(token)) return undefined;
@@ -150,7 +150,7 @@ export async function verifyOwnJwt(
         typ: expected.typ,
         issuer: expected.issuer,
         algorithms: [...signingAlgs],
-        currentDate: new Date(expected.now.getTime() - (expected.overSince ?? 0) * 1000),
+        currentDate: new Date(expected.now.getTime() - (expected.overFor ?? 0) * 1000),
         requiredClaims: ['exp'],
       },
     );

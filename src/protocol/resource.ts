@@ -152,7 +152,7 @@ export function describeAccess(
   authorizationDetails: readonly AuthorizationDetail[] = [],
 ): AccessGroup[] {
   const own = scope.flatMap((token) => (Object.hasOwn(OPENID_SCOPES, token) ? [OPENID_SCOPES[token] ?? token] : []));
-  if (claims.length > 0) own.push(`See of your profile: ${claims.map((name) => CLAIM_WORDS[name]).join(', ')}`);
+  if (claims.length > 0) own.push(`See your ${claims.map((name) => CLAIM_WORDS[name]).join(', ')}`);
   const groups: AccessGroup[] = own.length > 0 ? [{ name: 'Your profile', descriptions: own }] : [];
   for (const resource of resources.all) {
     const descriptions = scope.flatMap((token) =>

@@ -3,8 +3,9 @@
  * Registration §2, the same for every answer that has them. The keys are the client's (client-keys.ts).
  */
 import { z } from 'zod';
-import type { ClientMetadata } from './client.ts';
-import type { JsonWebKeySet } from './client-keys.ts';
+import type { AuthorizationServer } from './authorization-server.ts';
+import type { Client, ClientMetadata } from './client.ts';
+import { encryptForClient, type JsonWebKeySet } from './client-keys.ts';
 import { type Encryption, encryptionAlgs, encryptionEncs, isKeyFor } from './jose-client.ts';
 
 /** What can be encrypted, by the first word of its fields. */
@@ -40,4 +41,18 @@ export function encryptionProblem(
 
 function fieldsOf(answer: Answer) {
   return { alg: `${answer}_encrypted_response_alg`, enc: `${answer}_encrypted_response_enc` };
+}
+
+/**
+ * A signed answer as its client is to get it: encrypted (RFC 7519 §11.2, nested), if it registered that.
+ * @throws OAuthError when no key of the client fits
+ */
+export async function asRegistered(
+  jwt: string,
+  client: Client,
+  answer: Answer,
+  server: AuthorizationServer,
+): Promise<string> {
+  const encryption = encryptionOf(client.metadata, answer);
+  return encryption ? encryptForClient(jwt, client, encryption, server) : jwt;
 }

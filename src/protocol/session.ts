@@ -59,7 +59,7 @@ export interface Sessions {
    * @returns `gone` when the user was disabled or got a new password since it was looked up
    */
   signIn(record: NewSignIn, now: Date): Promise<'signed in' | 'gone'>;
-  /** Ends a session and all its sign-ins. One statement. */
+  /** Ends a session and all its sign-ins, in one statement; who was told of them is read after it. */
   end(credential: Credential, now: Date): Promise<EndedSignIn[]>;
 }
 

@@ -126,9 +126,12 @@ describe('what was given out before', () => {
     const bound = await hold();
     const offline = await getCode(world, { scope: `${SCOPE} offline_access`, browser: bound.browser });
     const kept = (await redeem(world, offline, 'web', { resource: PHOTOS })).json as unknown as Issued;
+    const late = await getCode(world, { scope: `${SCOPE} offline_access`, browser: bound.browser });
     await bound.browser.submit(formTo(await bound.browser.visit('/logout'), '/logout'));
     await expectTokensDead(bound, 'invalid_grant');
     await expectNobodySignedIn(bound);
+    // What was held is kept; a code is no token yet, and tells who signed in.
+    expect((await redeem(world, late, 'web', { resource: PHOTOS })).json.error).toBe('invalid_grant');
     expect(await worth(world, kept.access_token)).toEqual(ALIVE);
     expect((await refresh(world, kept.refresh_token, 'web', { resource: PHOTOS })).status).toBe(200);
   });

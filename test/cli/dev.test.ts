@@ -57,7 +57,9 @@ describe('from an empty data folder', () => {
     gatehouse(words.split(' '), { env, ...(input !== undefined && { input: JSON.stringify(input) }) });
 
   it('says where it is and how to sign in, and nothing a newcomer would wonder about', () => {
-    expect(banner).toContain(`Gatehouse is ready on ${issuer} (profile oauth21; plain http, because this is loopback)`);
+    expect(banner).toContain(
+      `Gatehouse is ready on ${issuer} (profile oauth21; plain http, because the issuer is loopback)`,
+    );
     expect(banner).toContain('alice / wonderland or bob / builder');
     expect(banner).toContain('npm run demo');
     expect(first.stderr).toBe('');
@@ -247,6 +249,19 @@ describe('on a database of DATABASE_URL', () => {
   it('makes it there when it is told that the port is kept to this machine', async () => {
     const { users, end } = await start({ HOST: '0.0.0.0', GATEHOUSE_DEMO_DATA: 'on' });
     expect(await users()).toHaveLength(2);
+    await end();
+  });
+
+  it('does not open what holds demo data to others, unless it is told that the port is kept', async () => {
+    const { env, end } = await start();
+    const open = { ...env, HOST: '0.0.0.0', PORT: String(await freePort()) };
+    const refused = await gatehouse(['dev'], { env: open });
+    expect(refused.code).not.toBe(0);
+    expect(refused.stdout).not.toContain('is ready');
+    expect(refused.stderr).toMatch(/^gatehouse: HOST: [^\n]*demo data[^\n]*GATEHOUSE_DEMO_DATA=on[^\n]*\n$/);
+    const told = bench.start(['dev'], { env: { ...open, GATEHOUSE_DEMO_DATA: 'on' } });
+    expect(await ready(told)).toContain('is ready');
+    expect(await told.stop('SIGTERM')).toMatchObject({ code: 0 });
     await end();
   });
 

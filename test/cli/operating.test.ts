@@ -21,6 +21,8 @@ afterAll(async () => {
   await world.close();
 });
 
+const GATEHOUSE_KEY_ENCRYPTION_KEY = TEST_KEY_ENCRYPTION_KEY.toString('base64url');
+
 /** Runs a command, which has to succeed, and reads the JSON it prints. */
 async function run<Result = Record<string, unknown>>(words: string, input?: unknown): Promise<Result> {
   const { code, stdout, stderr } = await gatehouse(words.split(' '), {
@@ -73,6 +75,24 @@ describe('clients', () => {
     const shown = await run('clients show reports');
     expect(shown).toMatchObject({ access_token_lifetime: 120, disabled: false, secrets: [{ expires_at: null }] });
     expect(JSON.stringify([shown, await run('clients list')])).not.toContain(secret);
+  });
+
+  it.each([
+    ['backchannel_logout_uri', 'http://127.0.0.1:4999/out'],
+    ['backchannel_logout_uri', 'https://localhost/out'],
+    ['backchannel_logout_uri', 'https://app.example:8443/out'],
+    ['jwks_uri', 'http://localhost:4999/jwks'],
+  ])('are created with a word of warning about a %s that would never be reached: %s', async (name, uri) => {
+    const input = JSON.stringify({ redirect_uris: ['https://app.example/callback'], [name]: uri });
+    const env = { DATABASE_URL: world.databaseUrl, GATEHOUSE_KEY_ENCRYPTION_KEY };
+    const create = (more = {}) => gatehouse(['clients', 'create', '--file', '-'], { env: { ...env, ...more }, input });
+    const warned = await create();
+    expect(warned.code).toBe(0);
+    expect(warned.stderr).toMatch(
+      new RegExp(`^gatehouse: ${name} [^\\n]*GATEHOUSE_ALLOW_LOOPBACK_FETCH=on[^\\n]*\\n$`),
+    );
+    expect(JSON.parse(warned.stdout)).toMatchObject({ [name]: uri });
+    expect(await create({ GATEHOUSE_ALLOW_LOOPBACK_FETCH: 'on' })).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('get an id where none is chosen, and no secret when they are public', async () => {

@@ -3,9 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { compactDecrypt, createRemoteJWKSet, decodeJwt, exportJWK, generateKeyPair, jwtVerify } from 'jose';
 import type * as oidc from 'openid-client';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { listLogoutDeliveries } from '../../src/features/backchannel-logout/deliveries.pg.ts';
+import { listLogoutDeliveries, postgresDeliveries } from '../../src/features/backchannel-logout/deliveries.pg.ts';
+import { backchannelLogout } from '../../src/features/backchannel-logout/index.ts';
+import { type FeatureLine, features } from '../../src/features.ts';
 import { deleteClient, setClientDisabled } from '../../src/postgres/clients.pg.ts';
-import { endGrant, listGrants } from '../../src/postgres/ledger.pg.ts';
+import { listGrants, revokeGrantAndTell } from '../../src/postgres/ledger.pg.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { endSession, listSessions } from '../../src/postgres/sessions.pg.ts';
 import { formsOf, type TestBrowser, type Visit } from '../support/browser.ts';
@@ -227,7 +229,7 @@ describe('back-channel logout', () => {
       'an operator revokes the grant',
       async (_signedIn, userId) => {
         const [grant] = await listGrants(database(), { userId, all: false }, server.clock.now(), 1);
-        await endGrant(database(), grant?.id ?? '', 'by hand', server.clock.now());
+        await revokeGrantAndTell(database(), grant?.id ?? '', 'by hand', server.clock.now());
       },
     ],
     ['the user is disabled', (_signedIn, userId) => setUserDisabled(database(), userId, true, server.clock.now())],
@@ -285,12 +287,13 @@ describe('back-channel logout', () => {
         /^the answer was 307$/,
         (receiver) => Object.assign(receiver, { answer: 307, headers: { location: receiver.uri } }),
       ],
-      ['is down', /^no answer in time, or no connection$/, (receiver) => receiver.close()],
       [
-        'says nothing',
-        /^no answer in time, or no connection$/,
-        (receiver) => Object.assign(receiver, { answer: 'hold' }),
+        'takes up another protocol',
+        /^the answer was 101$/,
+        (receiver) => Object.assign(receiver, { answer: 101, headers: { connection: 'upgrade', upgrade: 'x' } }),
       ],
+      ['is down', /^no answer in time, or no connection$/, (receiver) => receiver.close()],
+      ['says nothing', /^no answer in time$/, (receiver) => Object.assign(receiver, { answer: 'hold' })],
     ])('%s, it is tried again later, with a token of that time', async (what, error, break_) => {
       const app = await anApp(server);
       const signedIn = await signIn(app);
@@ -387,6 +390,41 @@ describe('back-channel logout', () => {
         .toMatchObject([{ state: 'failed', last_error: error }]);
     });
   });
+});
+
+it('one client has two attempts at a time, however many sign out at once and however slow the database is', async () => {
+  const now = { underWay: 0, most: 0, made: 0 };
+  const slowly: FeatureLine = ({ database }) => {
+    const deliveries = postgresDeliveries(database);
+    return backchannelLogout({
+      deliveries: {
+        ...deliveries,
+        async claim(...which) {
+          await delay(100);
+          return deliveries.claim(...which);
+        },
+      },
+      async post() {
+        now.underWay += 1;
+        now.made += 1;
+        now.most = Math.max(now.most, now.underWay);
+        await delay(400);
+        now.underWay -= 1;
+        return 200;
+      },
+    });
+  };
+  const lines = features.map((line) => (/backchannelLogout/.test(line.toString()) ? slowly : line));
+  expect(lines).toContain(slowly);
+  const server = await startTestServer({ ...TESTED, features: lines });
+  await server.user({ username: 'alice', password: 'wonderland' });
+  const app = await anApp(server);
+  const people: SignedIn[] = [];
+  for (let count = 0; count < 6; count += 1) people.push(await signIn(app));
+  await Promise.all(people.map(signOut));
+  await expectDeliveries(server, app, ...Array(6).fill({ state: 'delivered', attempts: 1 }));
+  expect(now).toMatchObject({ made: 6, most: 2 });
+  await server.close();
 });
 
 describe('the outbox outlives the server', () => {

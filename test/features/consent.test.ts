@@ -195,7 +195,7 @@ describe('consent', () => {
         }),
       );
       expect(isAsked(page)).toBe(true);
-      expect(page.body).toContain('See of your profile: postal address, phone number');
+      expect(page.body).toContain('See your postal address, phone number');
       expect(page.body).not.toMatch(/shoe_size|phone_number|auth_time/);
     });
 
@@ -215,7 +215,7 @@ describe('consent', () => {
       const more = claims({ userinfo: { birthdate: null, email: null } });
       const page = await ask(browser, client, 'openid', more);
       expect(isAsked(page)).toBe(true);
-      expect(page.body).toContain('See of your profile: birth date, e-mail address');
+      expect(page.body).toContain('See your birth date, e-mail address');
       await decide(browser, page);
       expect(hasCode(await ask(browser, client, 'openid', claims({ userinfo: { email: null } })))).toBe(true);
       expect(hasCode(await ask(browser, client, 'openid', more))).toBe(true);
@@ -226,7 +226,7 @@ describe('consent', () => {
       const browser = await signedIn();
       await decide(browser, await ask(browser, client, 'openid', birthdate));
       const account = await browser.visit('/account');
-      expect(account.body).toContain('See of your profile: birth date');
+      expect(account.body).toContain('See your birth date');
       await browser.submit(formTo(account, '/account/access'), { client_id: client.id });
       expect(isAsked(await ask(browser, client, 'openid', birthdate))).toBe(true);
     });

@@ -29,26 +29,41 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
       alg: ['RSA-OAEP-256', 'ECDH-ES', 'ECDH-ES+A256KW'],
       enc: ['A128CBC-HS256', 'A256GCM', 'A128GCM'],
     };
+    // What clients sign with goes by both names of the algorithm (RFC 9864).
+    const clients = [...algs, 'Ed25519'];
+    const confidential = ['client_secret_basic', 'client_secret_post', 'private_key_jwt'];
     expect(metadata).toEqual({
       issuer: world.issuer,
       authorization_endpoint: `${world.issuer}/authorize`,
       token_endpoint: `${world.issuer}/token`,
       jwks_uri: `${world.issuer}/jwks`,
       userinfo_endpoint: `${world.issuer}/userinfo`,
+      pushed_authorization_request_endpoint: `${world.issuer}/par`,
       introspection_endpoint: `${world.issuer}/token_info`,
       revocation_endpoint: `${world.issuer}/revoke`,
       end_session_endpoint: `${world.issuer}/logout`,
       check_session_iframe: `${world.issuer}/session/check`,
       response_types_supported: ['code'],
-      response_modes_supported: ['query', 'form_post'],
+      response_modes_supported: ['query', 'jwt', 'query.jwt', 'form_post.jwt', 'fragment.jwt', 'form_post'],
+      authorization_signing_alg_values_supported: algs,
+      authorization_encryption_alg_values_supported: encryption.alg,
+      authorization_encryption_enc_values_supported: encryption.enc,
       grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials'],
-      token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
-      revocation_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'none'],
-      introspection_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post'],
+      token_endpoint_auth_methods_supported: [...confidential, 'none'],
+      token_endpoint_auth_signing_alg_values_supported: clients,
+      revocation_endpoint_auth_methods_supported: [...confidential, 'none'],
+      revocation_endpoint_auth_signing_alg_values_supported: clients,
+      introspection_endpoint_auth_methods_supported: confidential,
+      introspection_endpoint_auth_signing_alg_values_supported: clients,
+      introspection_signing_alg_values_supported: algs,
+      introspection_encryption_alg_values_supported: encryption.alg,
+      introspection_encryption_enc_values_supported: encryption.enc,
+      dpop_signing_alg_values_supported: clients,
+      require_pushed_authorization_requests: false,
       code_challenge_methods_supported: ['S256'],
       authorization_response_iss_parameter_supported: true,
       request_parameter_supported: true,
-      request_object_signing_alg_values_supported: [...algs, 'Ed25519'],
+      request_object_signing_alg_values_supported: clients,
       // The default of the specification is true.
       request_uri_parameter_supported: false,
       claims_parameter_supported: true,
@@ -94,7 +109,7 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
     const endpoints = Object.entries(metadata).filter(([name]) => /_(endpoint|uri|iframe)$/.test(name));
     expect(endpoints).toHaveLength(9);
     for (const [name, url] of endpoints) {
-      const method = /^(token|introspection|revocation)/.test(name) ? 'POST' : 'GET';
+      const method = /^(token|introspection|revocation|pushed)/.test(name) ? 'POST' : 'GET';
       const { status } = await fetch(String(url), { method, redirect: 'manual' });
       expect([404, 405, 500], `${name}: ${status}`).not.toContain(status);
     }
@@ -178,7 +193,7 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
     try {
       const less = (await (await fetch(`${server.issuer}${DOCUMENTS[0]}`)).json()) as Record<string, unknown>;
       expect(less).toMatchObject({
-        response_modes_supported: ['query'],
+        response_modes_supported: ['query', 'jwt', 'query.jwt', 'form_post.jwt', 'fragment.jwt'],
         grant_types_supported: ['authorization_code', 'refresh_token'],
         scopes_supported: ['openid', 'offline_access'],
       });

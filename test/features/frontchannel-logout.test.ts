@@ -4,7 +4,7 @@ import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GO_ON_SCRIPT } from '../../src/protocol/page.ts';
 import { expectPageHeaders } from '../support/attack-pages.ts';
-import { formTo, signIn, TestBrowser, type Visit } from '../support/browser.ts';
+import { authorizePath, formTo, pkce, responseOf, signIn, TestBrowser, type Visit } from '../support/browser.ts';
 import { startWorld, type World } from '../support/world.ts';
 import { relyingParty, tokensOf } from './relying-party.ts';
 
@@ -91,6 +91,40 @@ describe('signing out', () => {
       "base-uri 'none'",
     ]);
     expect(page.body).toContain(`<script>${GO_ON_SCRIPT}</script>`);
+  });
+
+  it('stays within what proxies take as a header, with sixty clients of long names', async () => {
+    const browser = new TestBrowser(world);
+    await signIn(browser, await browser.visit('/login'));
+    const addresses: string[] = [];
+    for (let count = 0; count < 60; count += 1) {
+      const origin = `https://${'a-long-name.'.repeat(6)}client-${count}.example`;
+      const client = await world.client({
+        redirect_uris: [`${origin}/callback`],
+        scope: 'openid',
+        skip_consent: true,
+        frontchannel_logout_uri: `${origin}/out`,
+      });
+      const { challenge } = pkce();
+      const path = authorizePath({
+        client_id: client.id,
+        redirect_uri: `${origin}/callback`,
+        scope: 'openid',
+        code_challenge: challenge,
+      });
+      expect(responseOf(await browser.visit(path)).has('code')).toBe(true);
+      addresses.push(`${origin}/out`);
+    }
+    const ended = await browser.submit(formTo(await browser.visit('/logout'), '/logout'));
+    expect(
+      framesOf(ended)
+        .map((address) => address.split('?')[0])
+        .sort(),
+    ).toEqual(addresses.sort());
+    const policy = ended.headers.get('content-security-policy') ?? '';
+    expect(policy.length).toBeLessThan(4000);
+    expect(policy.split('; ')).toContain('frame-src https:');
+    expectPageHeaders(ended.headers);
   });
 
   it('asks clients of everybody who was signed in, each once for each person', async () => {

@@ -183,6 +183,26 @@ describe('offline_access', () => {
       expect(told.json.active).toBe(after === 'goes on');
     });
 
+    it.each<[string, string | undefined]>([
+      ['openid offline_access photos.read', 'invalid_grant'],
+      ['openid photos.read', 'invalid_grant'],
+      ['photos.read', undefined],
+    ])('this as a code that nobody redeemed before the sign-out: with %s the error is %s', async (scope, error) => {
+      for (const how of ['signed out', 'over by itself']) {
+        const [browser, client] = [await signedIn(), await party({ skip_consent: true })];
+        // A code lives a minute: it is made when the sign-in has only seconds left.
+        if (how === 'over by itself') world.clock.advance(8 * 3600 - 10);
+        await browser.visit('/account');
+        if (how === 'over by itself') world.clock.advance(4 * 3600);
+        const page = await ask(browser, client, scope);
+        if (how === 'over by itself') world.clock.advance(20);
+        else await signOut(browser);
+        const issued = await redeem(client, page);
+        expect(issued.error, how).toBe(error);
+        expect('access_token' in issued, how).toBe(error === undefined);
+      }
+    });
+
     it.each(cases)('this when the sign-in is over by itself: with %s the refresh token %s', async (scope, after) => {
       const [browser, client] = [await signedIn(), await party()];
       const issued = await tokens(browser, client, scope);

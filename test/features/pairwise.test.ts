@@ -187,6 +187,9 @@ describe('registration', () => {
 
   it.each<[string, string[]]>([
     ['two hosts', [CALLBACK, 'https://app2.example/callback']],
+    ['a loopback address, where any client may be', ['http://127.0.0.1/callback']],
+    ['localhost', ['http://localhost:4000/callback']],
+    ['a loopback address beside a host', [CALLBACK, 'http://[::1]/callback']],
     ['a private-use scheme', ['com.example.app:/callback']],
     ['no redirect URI', []],
   ])('needs a sector identifier for pairwise subjects with %s', async (_what, redirect_uris) => {
@@ -314,12 +317,14 @@ describe('a change of metadata', () => {
   });
 
   it('may move the client, when its sector stays behind in a sector identifier', async () => {
-    // 127.0.0.1 is the one host a test has a server on.
-    const before = await party('http://127.0.0.1:4999/callback');
+    sector.serve(['https://before.example/callback']);
+    const before = await party('https://before.example/callback', {
+      sector_identifier_uri: `${sector.origin}/sector`,
+    });
     const { tokens: first } = await before.tokens(PHOTOS);
     const moved = 'https://moved.example/callback';
     sector.serve([moved]);
-    await change(before.client.id, { redirect_uris: [moved], sector_identifier_uri: `${sector.origin}/sector` });
+    await change(before.client.id, { redirect_uris: [moved], sector_identifier_uri: `${sector.origin}/moved` });
     const refreshed = await oidc.refreshTokenGrant(before.configuration, first.refresh_token ?? '', {
       resource: PHOTOS,
     });

@@ -1,6 +1,7 @@
 /** What can be seen from outside: an id for every answer, a line of JSON for every request, and secrets nowhere. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formTo, post, TestBrowser } from '../support/browser.ts';
+import { gatehouse } from '../support/gatehouse.ts';
 import { ask } from '../support/serving.ts';
 import { getCode, introspect, redeem, refresh, STORAGE, startWorld, type World } from '../support/world.ts';
 
@@ -106,5 +107,25 @@ describe('the log', () => {
       expect(parts, name).not.toEqual([]);
       for (const part of parts) expect(log.includes(part), name).toBe(false);
     }
+  });
+
+  it('holds nothing of the rows that PostgreSQL quotes when it refuses one', async () => {
+    const script = `
+      import pg from 'pg';
+      import { createLogger } from './src/server.ts';
+      const client = new pg.Client({ connectionString: process.env.DATABASE_URL });
+      await client.connect();
+      await client.query('CREATE TEMPORARY TABLE kept (secret text, due int NOT NULL)');
+      const error = await client.query("INSERT INTO kept VALUES ('secret-of-a-row', NULL)").catch((refused) => refused);
+      if (!error.detail.includes('secret-of-a-row')) throw new Error('nothing to hide');
+      createLogger('info').error({ err: error }, 'refused');
+      await client.end();`;
+    const { code, stdout, stderr } = await gatehouse([], {
+      env: { DATABASE_URL: world.databaseUrl },
+      command: [process.execPath, '--import', 'tsx', '--input-type=module', '--eval', script],
+    });
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toMatchObject({ msg: 'refused', err: { code: '23502', stack: expect.any(String) } });
+    expect(stdout).not.toContain('secret-of-a-row');
   });
 });

@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -50,7 +50,9 @@ describe('addresses', () => {
 });
 
 const servers: Server[] = [];
+const closing: (() => void)[] = [];
 afterEach(() => {
+  for (const close of closing.splice(0)) close();
   for (const server of servers.splice(0)) {
     server.closeAllConnections();
     server.close();
@@ -63,6 +65,29 @@ const serve = async (listener: RequestListener) => {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 };
 const local = { ...options, allowLoopback: true };
+const patient = { ...local, timeout: 20_000 };
+
+/** A server that answers each request with `101 Switching Protocols`, and says nothing more. */
+async function switching() {
+  const sockets: Socket[] = [];
+  const server = createTcpServer((socket) => {
+    sockets.push(socket);
+    socket.on('error', () => undefined);
+    socket.once('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'),
+    );
+  });
+  closing.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    /** Waits until every connection was ended by the one who made it. */
+    hungUp: () => Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close'))),
+  };
+}
 
 describe('guardedFetch', () => {
   it.each([
@@ -117,6 +142,12 @@ describe('guardedFetch', () => {
     const bomb = gzipSync(Buffer.alloc(500_000));
     const uri = await serve((_request, response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb));
     expect((await guardedFetch(uri, local)).length).toBe(bomb.length);
+  });
+
+  it('takes no other protocol, and does not wait for it to say something', async () => {
+    const { uri, hungUp } = await switching();
+    await expect(guardedFetch(uri, patient)).rejects.toThrow('the answer was 101');
+    await hungUp();
   });
 
   it('does not wait for a slow drip', async () => {
@@ -177,6 +208,16 @@ describe('guardedPost', () => {
     await expect(guardedPost(uri, 'a=b', { ...local, timeout: 200 })).rejects.toThrow(/no answer in time/);
   });
 
+  it('takes no other protocol, as often as it is offered: the places are free again', async () => {
+    const { uri, hungUp } = await switching();
+    for (let round = 0; round < 3; round += 1) {
+      const posts = Array.from({ length: 8 }, () => guardedPost(uri, 'a=b', patient));
+      for (const outcome of await Promise.allSettled(posts))
+        expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'the answer was 101' } });
+    }
+    await hungUp();
+  });
+
   it('says in words that nobody listens', async () => {
     await expect(guardedPost('http://127.0.0.1:9/', 'a=b', local)).rejects.toThrow(/no connection/);
   });
@@ -198,7 +239,6 @@ describe('many at once', () => {
       },
     };
   };
-  const patient = { ...local, timeout: 20_000 };
 
   it('are refused beyond the places there are, and the places are free again afterwards', async () => {
     const { uri, answerAfter } = await slow();

@@ -8,7 +8,10 @@ import {
 } from '../../src/protocol/claims-request.ts';
 
 const ANY = { essential: false, values: undefined };
-const parse = (value: unknown) => parseClaimsRequest(JSON.stringify(value));
+const parse = (value: unknown) => parseClaimsRequest(JSON.stringify(value), EVERY_SCOPE);
+
+/** Scopes of a client that may ask for everything. */
+const EVERY_SCOPE = ['openid', 'profile', 'email', 'address', 'phone'];
 
 describe('the claims parameter (OpenID Connect Core §5.5)', () => {
   it.each<[string, unknown, unknown]>([
@@ -59,11 +62,51 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
     'drops the claim %j, which nobody here knows',
     (name) => {
       const text = `{"userinfo":{${JSON.stringify(name)}:{"essential":true}},"id_token":{${JSON.stringify(name)}:null}}`;
-      expect(parseClaimsRequest(text)).toEqual(NO_CLAIMS);
+      expect(parseClaimsRequest(text, EVERY_SCOPE)).toEqual(NO_CLAIMS);
     },
   );
 
-  it('is not there', () => expect(parseClaimsRequest(undefined)).toEqual(NO_CLAIMS));
+  it.each<[string[], string[]]>([
+    [['openid'], []],
+    [['openid', 'photos.read'], []],
+    [
+      ['openid', 'email'],
+      ['email', 'email_verified'],
+    ],
+    [['email'], ['email', 'email_verified']],
+    [
+      ['openid', 'phone', 'address'],
+      ['address', 'phone_number'],
+    ],
+  ])('stands for no claims beyond those of the scopes a client is registered for: %j', (registered, expected) => {
+    const asked = { name: null, email: { essential: true }, email_verified: null, phone_number: null, address: null };
+    const text = JSON.stringify({ id_token: { ...asked, sub: { value: 'x' } }, userinfo: asked });
+    const { idToken, userinfo } = parseClaimsRequest(text, registered);
+    expect(Object.keys(userinfo).sort()).toEqual(expected);
+    expect(Object.keys(idToken).sort()).toEqual([...expected, 'sub'].sort());
+  });
+
+  it.each([
+    ['NUL', '\\u0000'],
+    ['NUL behind a backslash', '\\\\\\u0000'],
+    ['half of a character', '\\ud83d'],
+    ['the other half', 'x\\uDC00x'],
+  ])('is refused with %s in a value, however deep', (_what, text) => {
+    for (const value of [`"${text}"`, `{"country":"${text}"}`, `{"${text}":1}`])
+      expect(() => parseClaimsRequest(`{"id_token":{"address":{"value":${value}}}}`, EVERY_SCOPE)).toThrowError(
+        expect.objectContaining({ code: 'invalid_request' }),
+      );
+    expect(() => parseClaimsRequest(`{"id_token":{"sub":{"values":["a","${text}"]}}}`, [])).toThrowError(
+      expect.objectContaining({ code: 'invalid_request' }),
+    );
+  });
+
+  it('takes whole characters, and text that only looks like those', () => {
+    const values = ['🗝', '\\u0000', '\\\\ud83d'];
+    expect(parse({ userinfo: { name: { values } } }).userinfo).toEqual({ name: { essential: false, values } });
+  });
+
+  it('is not there', () => expect(parseClaimsRequest(undefined, EVERY_SCOPE)).toEqual(NO_CLAIMS));
 
   it.each([
     '{',
@@ -79,7 +122,9 @@ describe('the claims parameter (OpenID Connect Core §5.5)', () => {
     JSON.stringify({ id_token: { sub: { values: Array.from({ length: 21 }, String) } } }),
     JSON.stringify({ userinfo: { name: { value: 'x'.repeat(8192) } } }),
   ])('is refused as %.40s', (text) => {
-    expect(() => parseClaimsRequest(text)).toThrowError(expect.objectContaining({ code: 'invalid_request' }));
+    expect(() => parseClaimsRequest(text, EVERY_SCOPE)).toThrowError(
+      expect.objectContaining({ code: 'invalid_request' }),
+    );
   });
 });
 
@@ -119,6 +164,13 @@ describe('what answers a request', () => {
     ['an object of that value', { address: { value: { country: 'UK' } } }, { address: { country: 'UK' } }],
     ['nothing about the sign-in', { sub: null, acr: null, auth_time: { essential: true } }, {}],
   ])('%s', (_what, asked, expected) => {
-    expect(claimsRequested(user, parse({ userinfo: asked }).userinfo)).toEqual(expected);
+    expect(claimsRequested(user, parse({ userinfo: asked }).userinfo, EVERY_SCOPE)).toEqual(expected);
+  });
+
+  it('no more than the client is registered for by then', () => {
+    const { userinfo } = parse({ userinfo: { name: null, address: null } });
+    expect(Object.keys(claimsRequested(user, userinfo, EVERY_SCOPE)).sort()).toEqual(['address', 'name']);
+    expect(Object.keys(claimsRequested(user, userinfo, ['openid', 'address']))).toEqual(['address']);
+    expect(claimsRequested(user, userinfo, ['openid'])).toEqual({});
   });
 });

@@ -52,7 +52,10 @@ function step({ client = {}, redirectUri = 'https://app.example/callback', ...gi
     prompt: new Set(given.prompt ?? []),
     maxAge: given.maxAge,
     loginHint: given.loginHint,
-    claims: given.claims ? parseClaimsRequest(JSON.stringify(given.claims)) : NO_CLAIMS,
+    claims: given.claims
+      ? parseClaimsRequest(JSON.stringify(given.claims), ['profile', 'email', 'address', 'phone'])
+      : NO_CLAIMS,
+    namesPerson: given.about !== undefined,
     concerns: (user: User) => given.about === undefined || user.id === given.about.user.id,
     acrCanBeMet: given.acrCanBeMet ?? true,
   };
@@ -86,6 +89,12 @@ const consentedBy = (who: SignIn, scope = ['openid', 'photos.read'], claims: str
 const signedIn = (who: SignIn) => ({ id: who.id, fresh: true });
 /** Chosen for the request, of those signed in before. */
 const chosen = (who: SignIn) => ({ id: who.id, fresh: false });
+const NONE = { prompt: ['none'] as Prompt[] };
+/** Signed in for this very request, so many seconds ago. */
+const freshly = (seconds: number, maxAge: number): Case => {
+  const late = signIn('late', { at: ago(seconds) });
+  return { maxAge, signIns: [late], pending: { signIn: signedIn(late) } };
+};
 const PUBLIC = { token_endpoint_auth_method: 'none' };
 
 describe('the next step of an authorization (OpenID Connect Core §3.1.2.3, §3.1.2.4)', () => {
@@ -112,7 +121,14 @@ describe('the next step of an authorization (OpenID Connect Core §3.1.2.3, §3.
       'proceed as bob',
     ],
     ['several signed in, the hint is at nobody', { signIns: [alice, bob], loginHint: 'carol' }, 'select-account'],
-    ['one signed in, the hint is at somebody else', { signIns: [alice], loginHint: 'bob' }, 'proceed as alice'],
+    ['one signed in, the hint is at somebody else', { signIns: [alice], loginHint: 'bob' }, 'select-account'],
+    [
+      'one signed in, the hint is at somebody else, chosen all the same',
+      { signIns: [alice], loginHint: 'bob', pending: { signIn: chosen(alice) } },
+      'proceed as alice',
+    ],
+    ['one signed in, the hint is at them', { signIns: [alice], loginHint: 'Alice' }, 'proceed as alice'],
+    ['nobody signed in, a hint', { loginHint: 'bob' }, 'login'],
     [
       'hinted at one, chosen another',
       { signIns: [alice, bob], loginHint: 'bob', pending: { signIn: chosen(alice) } },
@@ -185,6 +201,36 @@ describe('the next step of an authorization (OpenID Connect Core §3.1.2.3, §3.
       'none, several signed in, one is hinted at',
       { prompt: ['none'], signIns: [alice, bob], loginHint: 'bob' },
       'proceed as bob',
+    ],
+    [
+      'none, one signed in, the hint is at somebody else',
+      { ...NONE, signIns: [alice], loginHint: 'bob' },
+      'proceed as alice',
+    ],
+    [
+      'none, several signed in, the hint is at one who never consented: no name makes a difference',
+      { ...NONE, signIns: [alice, stranger], loginHint: 'stranger' },
+      'account_selection_required',
+    ],
+    [
+      'none, several signed in, the hint is at nobody',
+      { ...NONE, signIns: [alice, stranger], loginHint: 'carol' },
+      'account_selection_required',
+    ],
+    [
+      'none, one signed in who never consented, hinted at',
+      { ...NONE, signIns: [stranger], loginHint: 'stranger' },
+      'consent_required',
+    ],
+    [
+      'none, one signed in who never consented, the hint is at nobody',
+      { ...NONE, signIns: [stranger], loginHint: 'carol' },
+      'consent_required',
+    ],
+    [
+      'none, first-party, several signed in, one is hinted at',
+      { ...NONE, signIns: [alice, stranger], loginHint: 'stranger', client: { skip_consent: true } },
+      'proceed as stranger',
     ],
     [
       'none, several signed in, one is named',
@@ -265,6 +311,10 @@ describe('the next step of an authorization (OpenID Connect Core §3.1.2.3, §3.
       { maxAge: 0, signIns: [alice], pending: { signIn: signedIn(alice) } },
       'proceed as alice',
     ],
+    ['0, signed in for it just now and a moment ago', freshly(60, 0), 'proceed as late'],
+    ['0, signed in for it, and left lying', freshly(61, 0), 'login'],
+    ['90, signed in for it that long ago', freshly(90, 90), 'proceed as late'],
+    ['90, signed in for it longer ago', freshly(91, 90), 'login'],
     ['0, but signed in for another one', { maxAge: 0, signIns: [alice], pending: {} }, 'login'],
     ['0, but only chosen', { maxAge: 0, signIns: [alice], pending: { signIn: chosen(alice) } }, 'login'],
     ['several signed in: the choice first', { maxAge: 300, signIns: [alice, bob] }, 'select-account'],

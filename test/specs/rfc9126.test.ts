@@ -157,15 +157,25 @@ describe('RFC 9126', () => {
 
   it('§4, RFC 9101 §5: request and request_uri exclude each other', async () => {
     const { uri } = await push(world);
-    expect(responseOf(await visit(pushedPath(uri, 'web', { request: 'x' }))).get('error')).toBe('invalid_request');
+    // What is inside is not read, the address neither: where none stands beside, there is nobody to tell.
+    expectErrorPage(await visit(pushedPath(uri, 'web', { request: 'x' })), 400, 'invalid_request');
+    const told = await visit(pushedPath(uri, 'web', { request: 'x', redirect_uri: WEB_REDIRECT }));
+    expect(told.location?.startsWith(`${WEB_REDIRECT}?`)).toBe(true);
+    expect(responseOf(told).get('error')).toBe('invalid_request');
+    const elsewhere = await visit(pushedPath(uri, 'web', { request: 'x', redirect_uri: 'https://evil.example/' }));
+    expectErrorPage(elsewhere, 400, 'invalid_request');
   });
 
   it('§6: a client that is registered for it gets nowhere without', async () => {
     const metadata = { redirect_uris: [WEB_REDIRECT], scope: 'openid', require_pushed_authorization_requests: true };
     const client = await world.client(metadata);
     const plain = { client_id: client.id, redirect_uri: WEB_REDIRECT, scope: 'openid' };
-    const page = await visit(authorizePath({ ...plain, code_challenge: pkce().challenge }));
-    expectErrorPage(page, 400, 'invalid_request');
+    const page = await visit(authorizePath({ ...plain, state: 's', code_challenge: pkce().challenge }));
+    expect(page.location?.startsWith(`${WEB_REDIRECT}?`)).toBe(true);
+    expect(Object.fromEntries(responseOf(page))).toMatchObject({ error: 'invalid_request', state: 's' });
+    expect(responseOf(page).has('code')).toBe(false);
+    const elsewhere = { ...plain, redirect_uri: 'https://evil.example/', code_challenge: pkce().challenge };
+    expectErrorPage(await visit(authorizePath(elsewhere)), 400, 'invalid_request');
     const { uri } = await push(world, { client, fields: { scope: 'openid' } });
     expect((await follow(world, pushedPath(uri, client.id))).answer?.has('code')).toBe(true);
   });

@@ -86,6 +86,7 @@ describe('authorization codes', () => {
         id_token: { acr: { essential: true, values: ['a', 'b'] } },
         userinfo: { email: { values: ['a@people.example', 'b@people.example'] } },
       }),
+      ['profile', 'email', 'address', 'phone'],
     );
     const { code } = await aCode(store, clientId, signIn, { claims, codeChallenge: null });
     expect(await codes.find(code, store.now)).toMatchObject({ authorization: { claims }, codeChallenge: undefined });
@@ -160,11 +161,16 @@ describe('authorization codes', () => {
     await consented(store, userId, clientId, ['photos.read']);
     expect(await ask()).toBe('issued');
     expect(await ask(['photos.read', 'photos.write'])).toBe('gone');
-    const name = parseClaimsRequest('{"userinfo":{"name":null}}');
+    const name = parseClaimsRequest('{"userinfo":{"name":null}}', ['profile', 'email', 'address', 'phone']);
     expect(await ask(['photos.read'], name)).toBe('gone');
     await consented(store, userId, clientId, ['photos.read'], { claims: ['name'] });
     expect(await ask(['photos.read'], name)).toBe('issued');
-    expect(await ask(['photos.read'], parseClaimsRequest('{"id_token":{"name":null,"email":null}}'))).toBe('gone');
+    expect(
+      await ask(
+        ['photos.read'],
+        parseClaimsRequest('{"id_token":{"name":null,"email":null}}', ['profile', 'email', 'address', 'phone']),
+      ),
+    ).toBe('gone');
     await postgresAccess(store.sql).remove(userId, clientId, store.now);
     expect(await ask()).toBe('gone');
     expect((await aCode(store, clientId, signIn)).outcome).toBe('issued');

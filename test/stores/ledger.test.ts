@@ -79,6 +79,7 @@ describe('the ledger', () => {
   it('tells of the claims that were asked for by name', async () => {
     const claims = parseClaimsRequest(
       '{"userinfo":{"name":{"essential":true,"value":"A"}},"id_token":{"sub":{"values":[]}}}',
+      ['profile', 'email', 'address', 'phone'],
     );
     const tokens = await someTokens(store, { claims });
     expect(await ledger.findAccessToken(tokens.accessToken, store.now)).toMatchObject({ claims });

@@ -6,7 +6,7 @@ import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { listLogoutDeliveries, postgresDeliveries } from '../../src/features/backchannel-logout/deliveries.pg.ts';
 import type { Deliveries, Delivery } from '../../src/features/backchannel-logout/outbox.ts';
 import { createClient, deleteClient } from '../../src/postgres/clients.pg.ts';
-import { endGrant, revokeGrant } from '../../src/postgres/ledger.pg.ts';
+import { revokeGrant, revokeGrantAndTell } from '../../src/postgres/ledger.pg.ts';
 import { keepPartitions } from '../../src/postgres/partitions.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { endSession, postgresSessions } from '../../src/postgres/sessions.pg.ts';
@@ -137,7 +137,7 @@ describe('logout deliveries', () => {
     await endSession(store.sql, signedIn.session.id, store.now);
     const other = postgresDeliveries(store.another().sql);
     await race(20, async (index) => {
-      if (index % 4 === 3) return endGrant(store.sql, grantId, 'test', store.now);
+      if (index % 4 === 3) return revokeGrantAndTell(store.sql, grantId, 'test', store.now);
       return (index % 2 ? deliveries : other).announce(store.now);
     });
     await announce();
@@ -204,8 +204,8 @@ describe('logout deliveries', () => {
     const [one, two] = [await aReceiver(), await aReceiver()];
     const grantId = await grant(one, signedIn);
     await grant(two, signedIn);
-    expect(await endGrant(store.sql, grantId, 'by hand', store.now)).toBe('revoked');
-    expect(await endGrant(store.sql, grantId, 'by hand', store.now)).toBe('unknown');
+    expect(await revokeGrantAndTell(store.sql, grantId, 'by hand', store.now)).toBe('revoked');
+    expect(await revokeGrantAndTell(store.sql, grantId, 'by hand', store.now)).toBe('unknown');
     expect(await queuedFor(one)).toMatchObject([{ user_id: userId, sign_in_id: signedIn.signIn.id, state: 'pending' }]);
     expect(await queuedFor(two)).toEqual([]);
 
@@ -219,7 +219,7 @@ describe('logout deliveries', () => {
   it('tell a client again that came back after it was told', async () => {
     const signedIn = await aSignIn(store, await aUser(store));
     const clientId = await aReceiver();
-    await endGrant(store.sql, await grant(clientId, signedIn), 'by hand', store.now);
+    await revokeGrantAndTell(store.sql, await grant(clientId, signedIn), 'by hand', store.now);
     const again = await grant(clientId, signedIn, { now: store.at(1000) });
     await endSession(store.sql, signedIn.session.id, store.at(2000));
     await announce(store.at(2000));
@@ -228,7 +228,7 @@ describe('logout deliveries', () => {
   });
 
   it.each<[string, (grantId: string) => Promise<unknown>]>([
-    ['a grant without openid', (grantId) => endGrant(store.sql, grantId, 'by hand', store.now)],
+    ['a grant without openid', (grantId) => revokeGrantAndTell(store.sql, grantId, 'by hand', store.now)],
     ['a refresh token that was reused', (grantId) => revokeGrant(store.sql, grantId, 'reused', store.now)],
   ])('tell nothing of %s', async (what, end) => {
     const clientId = await aReceiver();
@@ -243,9 +243,9 @@ describe('logout deliveries', () => {
     const grants = [await grant(clientId, signedIn), await grant(clientId, signedIn, { now: store.at(1) })];
     await endSession(store.sql, signedIn.session.id, store.now);
     await announce();
-    await endGrant(store.sql, grants[0] ?? '', 'by hand', store.now);
+    await revokeGrantAndTell(store.sql, grants[0] ?? '', 'by hand', store.now);
     await store.rows(sql`DELETE FROM sign_ins WHERE id = ${signedIn.signIn.id}`);
-    expect(await endGrant(store.sql, grants[1] ?? '', 'by hand', store.at(60 * DAY))).toBe('revoked');
+    expect(await revokeGrantAndTell(store.sql, grants[1] ?? '', 'by hand', store.at(60 * DAY))).toBe('revoked');
     expect(await queuedFor(clientId)).toHaveLength(1);
   });
 

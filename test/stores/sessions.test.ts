@@ -7,7 +7,7 @@ import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { endSession, listSessions, postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { type Credential, mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
-import { aClient, aSignIn, aUser, consented, DAY, HOUR, IDLE, openStore, race, type Store } from './store.ts';
+import { aClient, aCode, aSignIn, aUser, consented, DAY, HOUR, IDLE, openStore, race, type Store } from './store.ts';
 
 describe('sessions', () => {
   let store: Store;
@@ -149,6 +149,27 @@ describe('sessions', () => {
       SELECT count(*)::int AS standing FROM sign_ins WHERE session_id = ${session.id} AND ended_at IS NULL`);
     expect(row).toEqual({ standing: 0 });
     expect(await endSession(store.sql, session.id, store.now)).toBe('unknown');
+  });
+
+  it('tell, when they end, also of a client whose code was being issued just then', async () => {
+    const clientId = await aClient(store);
+    const { session, signIn } = await aSignIn(store, await aUser(store));
+    const elsewhere = store.another({ poolMax: 1 });
+    const ending = await elsewhere.sql.transaction().execute(async (transaction) => {
+      await aCode({ ...store, sql: transaction }, clientId, signIn, { scope: ['openid'] });
+      const begun = sessions.end(session, store.now);
+      // It waits for the row that the code holds.
+      await expect
+        .poll(async () => {
+          const [row] = await store.rows(sql<{ waiting: number }>`
+            SELECT count(*)::int AS waiting FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'`);
+          return row?.waiting;
+        })
+        .toBe(1);
+      return { begun };
+    });
+    expect(await ending.begun).toEqual([{ id: signIn.id, userId: signIn.user.id, clientIds: [clientId] }]);
   });
 
   it('leave no sign-in behind that nothing can end: what does not move on to the new session is over', async () => {

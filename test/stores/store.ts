@@ -158,6 +158,7 @@ export async function aCode(store: Store, clientId: string, signIn: SignIn, opti
       maxAge: undefined,
       loginHint: undefined,
       claims,
+      namesPerson: false,
       concerns: () => true,
       acrCanBeMet: true,
     },

@@ -2,19 +2,19 @@
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
 import { queueLogouts } from '../../postgres/logout-outbox.pg.ts';
-import type { UserClaimName } from '../../protocol/claims.ts';
+import { isUserClaim } from '../../protocol/claims.ts';
 import type { Access } from './index.ts';
 
 export function postgresAccess(database: Sql): Access {
   return {
     async list(userId) {
-      const { rows } = await sql<{ client_id: string; scope: string[]; claims: UserClaimName[]; granted_at: Date }>`
+      const { rows } = await sql<{ client_id: string; scope: string[]; claims: string[]; granted_at: Date }>`
         SELECT client_id, scope, claims, granted_at FROM consents
         WHERE user_id = ${userId} AND revoked_at IS NULL ORDER BY granted_at DESC LIMIT 200`.execute(database);
       return rows.map((row) => ({
         clientId: row.client_id,
         scope: row.scope,
-        claims: row.claims,
+        claims: row.claims.filter(isUserClaim),
         grantedAt: row.granted_at,
       }));
     },

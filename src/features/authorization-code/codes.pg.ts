@@ -8,6 +8,7 @@ import {
   grantStands,
   revokeGrant,
   rootsOfGrant,
+  signInStands,
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
@@ -77,7 +78,8 @@ export function postgresCodes(database: Sql): Codes {
     async find(code: Credential, now: Date) {
       const { rows } = await sql<Row>`
         SELECT a.client_id, a.redirect_uri, a.code_challenge, a.dpop_jkt, a.nonce, a.expires_at, a.redeemed_at,
-               ${grantColumns}, ${grantStands(now)} AS stands
+               ${grantColumns},
+               (${grantStands(now)} AND ${signInStands(now)}) AS stands
         FROM authorization_codes a
         JOIN grants g ON g.id = a.grant_id
         ${rootsOfGrant}
@@ -104,6 +106,9 @@ export function postgresCodes(database: Sql): Codes {
           UPDATE authorization_codes SET redeemed_at = ${now}
           WHERE id = ${code.id} AND secret_hash = ${code.hash} AND client_id = ${clientId}
             AND redeemed_at IS NULL AND expires_at > ${now} ${andAllMarked(marks)}
+            AND EXISTS (
+              SELECT FROM grants g LEFT JOIN sign_ins i ON i.id = g.sign_in_id
+              WHERE g.id = authorization_codes.grant_id AND ${signInStands(now)})
           RETURNING grant_id, client_id
         )${storing(minted, 'redeemed')}
         ${spent('redeemed', marks)}`.execute(database);

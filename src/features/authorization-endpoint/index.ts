@@ -25,7 +25,7 @@ export function authorizationEndpoint(): Feature {
       claims_parameter_supported: true,
       prompt_values_supported: PROMPTS, // Initiating User Registration 1.0 §4.2
       acr_values_supported: [PASSWORD_AUTHENTICATION.acr],
-      // Asked for and taken note of, but the pages have one form and speak one language.
+      // May be asked for; the pages have one form and speak one language.
       display_values_supported: ['page'],
       ui_locales_supported: ['en'],
     }),

@@ -11,7 +11,7 @@ import type { Feature } from '../../protocol/feature.ts';
 import { type Deliveries, outbox, type Post } from './outbox.ts';
 
 export function backchannelLogout({ deliveries, post }: { deliveries: Deliveries; post: Post }): Feature {
-  const { announce, deliver, hurry, finish } = outbox(deliveries, post);
+  const { announce, deliver, hurry, finish, report } = outbox(deliveries, post);
   return {
     name: 'backchannel-logout',
     clientMetadata: {
@@ -36,7 +36,15 @@ export function backchannelLogout({ deliveries, post }: { deliveries: Deliveries
     ],
     jobs: [
       { name: 'announce sign-ins that are over', every: 1, run: announce },
-      { name: 'deliver logout tokens', every: 1, run: (_now, server) => deliver(server), finish },
+      {
+        name: 'deliver logout tokens',
+        every: 1,
+        async run(_now, server) {
+          await deliver(server);
+          report();
+        },
+        finish,
+      },
     ],
   };
 }

@@ -2,10 +2,9 @@
 import { seconds } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
-import { encryptForClient } from '../../protocol/client-keys.ts';
 import { idTokenAlg } from '../../protocol/id-token.ts';
 import { signJwt } from '../../protocol/jose.ts';
-import { encryptionOf } from '../../protocol/response-encryption.ts';
+import { asRegistered } from '../../protocol/response-encryption.ts';
 import { mintId } from '../../protocol/secrets.ts';
 import { sidOf } from '../../protocol/session.ts';
 import { subjectOf } from '../../protocol/subject.ts';
@@ -37,6 +36,5 @@ export async function mintLogoutToken(
     sid: sidOf(session.signInId, client.id, server),
     events: EVENTS,
   });
-  const encryption = encryptionOf(client.metadata, 'id_token');
-  return encryption ? encryptForClient(signed, client, encryption, server) : signed;
+  return asRegistered(signed, client, 'id_token', server);
 }

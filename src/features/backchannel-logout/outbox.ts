@@ -62,6 +62,8 @@ export interface Outbox {
   announce(now: Date): Promise<void>;
   /** Begins the attempts that are due, as many as there are places; each that ends begins the next. */
   deliver(server: AuthorizationServer): Promise<void>;
+  /** @throws what has failed by itself since this was asked last: for the log */
+  report(): void;
   /** Both at once, waiting for neither and failing for nobody: what is not done now is done by the jobs. */
   hurry(now: Date, server: AuthorizationServer): void;
   /** Begins no more and waits for what is under way. */
@@ -77,10 +79,18 @@ export function outbox(deliveries: Deliveries, post: Post): Outbox {
   const underWay = new Set<Promise<void>>();
   const places = new Set<Place>();
   let finishing = false;
+  /** One run at a time looks for something to do: two at once would not see whom the other one is just taking on. */
+  let filling: Promise<unknown> = Promise.resolve();
+
+  let failure: { readonly error: unknown } | undefined;
 
   /** Lets `work` go on by itself. What fails is made up for by the next run or, after its lease, the next claim. */
   function begin(work: Promise<void>): void {
-    const settled: Promise<void> = work.catch(() => undefined).finally(() => underWay.delete(settled));
+    const settled: Promise<void> = work
+      .catch((error: unknown) => {
+        failure = { error };
+      })
+      .finally(() => underWay.delete(settled));
     underWay.add(settled);
   }
 
@@ -93,9 +103,14 @@ export function outbox(deliveries: Deliveries, post: Post): Outbox {
     while ((await deliveries.announce(now)) === 'more' && !finishing);
   }
 
-  async function deliver(server: AuthorizationServer): Promise<void> {
+  function deliver(server: AuthorizationServer): Promise<void> {
+    const turn = filling.then(() => fillAll(server));
+    filling = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async function fillAll(server: AuthorizationServer): Promise<void> {
     while (!finishing && places.size < PARALLEL) {
-      // Taken before it is filled: several runs at once do not take more than there are.
       const place: Place = {};
       places.add(place);
       const found = await fill(place, server).catch((error: unknown) => {
@@ -110,7 +125,10 @@ export function outbox(deliveries: Deliveries, post: Post): Outbox {
   async function fill(place: Place, server: AuthorizationServer): Promise<boolean> {
     const now = server.context.now();
     const delivery = await deliveries.claim(crowded(), now, new Date(now.getTime() + LEASE));
-    if (!delivery) return !places.delete(place);
+    if (!delivery) {
+      places.delete(place);
+      return false;
+    }
     place.clientId = delivery.clientId;
     begin(
       attempt(delivery, post, server)
@@ -124,6 +142,11 @@ export function outbox(deliveries: Deliveries, post: Post): Outbox {
   return {
     announce,
     deliver,
+    report() {
+      const told = failure;
+      failure = undefined;
+      if (told) throw told.error;
+    },
     hurry: (now, server) => begin(announce(now).then(() => deliver(server))),
     async finish() {
       finishing = true;
@@ -133,12 +156,12 @@ export function outbox(deliveries: Deliveries, post: Post): Outbox {
 }
 
 async function attempt(delivery: Delivery, post: Post, server: AuthorizationServer): Promise<Outcome> {
-  const client = await server.catalogue.client(delivery.clientId);
-  const uri = client?.metadata.backchannel_logout_uri;
-  if (!client) return { kind: 'failed', error: 'the client was deleted' };
-  if (client.disabled) return { kind: 'failed', error: 'the client is disabled' };
-  if (typeof uri !== 'string') return { kind: 'failed', error: 'the client has no backchannel_logout_uri any more' };
   try {
+    const client = await server.catalogue.client(delivery.clientId);
+    const uri = client?.metadata.backchannel_logout_uri;
+    if (!client) return { kind: 'failed', error: 'the client was deleted' };
+    if (client.disabled) return { kind: 'failed', error: 'the client is disabled' };
+    if (typeof uri !== 'string') return { kind: 'failed', error: 'the client has no backchannel_logout_uri any more' };
     const token = await mintLogoutToken(client, delivery, server.context.now(), server);
     const status = await post(uri, new URLSearchParams({ logout_token: token }).toString());
     // §2.8: 200 is success, and frameworks that make 204 of an empty one are tolerated.

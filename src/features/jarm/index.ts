@@ -7,12 +7,11 @@ import { z } from 'zod';
 import { seconds } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
-import { encryptForClient } from '../../protocol/client-keys.ts';
 import type { Feature, ResponseMode } from '../../protocol/feature.ts';
 import { isSigningAlg, type SigningAlg, signJwt } from '../../protocol/jose.ts';
 import { encryptionAlgs, encryptionEncs } from '../../protocol/jose-client.ts';
 import { type Profile, profileOf } from '../../protocol/profile.ts';
-import { encryptionAlg, encryptionEnc, encryptionOf, encryptionProblem } from '../../protocol/response-encryption.ts';
+import { asRegistered, encryptionAlg, encryptionEnc, encryptionProblem } from '../../protocol/response-encryption.ts';
 
 /** Seconds (§2.1 advises ten minutes at most). */
 const LIFETIME = 120;
@@ -70,6 +69,5 @@ async function sealed(
     aud: client.id,
     exp: seconds(now) + LIFETIME,
   });
-  const encryption = encryptionOf(client.metadata, 'authorization');
-  return encryption ? encryptForClient(jwt, client, encryption, server) : jwt;
+  return asRegistered(jwt, client, 'authorization', server);
 }

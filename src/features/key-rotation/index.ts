@@ -9,6 +9,7 @@
  * makes the keys and the others find them.
  */
 import type { Feature } from '../../protocol/feature.ts';
+import { HINT_LIFETIME } from '../../protocol/id-token.ts';
 import {
   generateSigningKey,
   type PublicJwk,
@@ -56,7 +57,7 @@ const ACTIVE_FOR = 90 * DAY;
 /** More than the longest-kept JWKS (minutes) and the longest-lived token (an hour). */
 const OVERLAP = DAY;
 /** As long as an ID token may serve as a hint (protocol/id-token.ts). */
-const ARCHIVED_FOR = 365 * DAY;
+const ARCHIVED_FOR = HINT_LIFETIME * 1000;
 
 type State = 'next' | 'active' | 'retired' | 'archived';
 

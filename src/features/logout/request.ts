@@ -4,7 +4,7 @@
  * Invariant: a `destination` is an address that the client it belongs to has registered, compared as a string. Nothing is
  * redirected to any other, so that this endpoint is no open redirector (RFC 9700 §4.11).
  *
- * Read and without effect: `ui_locales`, for there is one language, and `logout_hint`, for everybody in the browser is
+ * Known and not read: `ui_locales`, for there is one language, and `logout_hint`, for everybody in the browser is
  * signed out.
  */
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';

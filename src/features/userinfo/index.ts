@@ -37,7 +37,7 @@ export function userinfo({ algs }: { algs: readonly SigningAlg[] }): Feature {
             {
               sub: subjectOf(user, client, server),
               ...claimsOfScope(user, scope),
-              ...claimsRequested(user, claims.userinfo),
+              ...claimsRequested(user, claims.userinfo, client.scope),
             },
             client,
             server,
