@@ -1,6 +1,7 @@
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { updateClient } from '../../src/postgres/clients.pg.ts';
 import { signingAlgs } from '../../src/protocol/jose.ts';
 import { encryptionAlgs, encryptionEncs } from '../../src/protocol/jose-client.ts';
 import { authorizePath, pkce, post, responseOf, signIn, TestBrowser } from '../support/browser.ts';
@@ -268,6 +269,34 @@ describe('userinfo (OpenID Connect Core §5.3)', () => {
   });
 
   describe('by the claims parameter (§5.5)', () => {
+    it('keeps to the scopes the client is registered for, in both answers and also later', async () => {
+      const redirectUri = 'https://narrow.example/callback';
+      const scope = 'openid email';
+      const { id, secret } = await world.client({ redirect_uris: [redirectUri], scope, skip_consent: true });
+      const browser = new TestBrowser(world);
+      await signIn(browser, await browser.visit('/login'), 'carol', 'mushroom');
+      const claims = JSON.stringify({
+        id_token: { email: null, birthdate: null },
+        userinfo: { email: null, birthdate: null },
+      });
+      const { verifier, challenge } = pkce();
+      const page = await browser.visit(
+        authorizePath({ client_id: id, redirect_uri: redirectUri, scope: 'openid', claims, code_challenge: challenge }),
+      );
+      const code = responseOf(page).get('code') ?? '';
+      const fields = { grant_type: 'authorization_code', code, redirect_uri: redirectUri, code_verifier: verifier };
+      const { json } = await post(`${world.issuer}/token`, fields, { basic: { id, secret } });
+      const said = decodeJwt(String(json.id_token));
+      expect([said.email, said.birthdate]).toEqual([email, undefined]);
+      const token = String(json.access_token);
+      expect(await (await ask(token)).json()).toEqual({ sub: carol, email });
+
+      // Taken from the client since, it is told no more.
+      const metadata = { redirect_uris: [redirectUri], scope: 'openid', skip_consent: true };
+      await updateClient(world.running.database.sql, id, metadata, new Set(), world.clock.now());
+      await expect.poll(async () => (await ask(token)).json()).toEqual({ sub: carol });
+    });
+
     async function told(claims: object, scope = 'openid') {
       const browser = new TestBrowser(world);
       await signIn(browser, await browser.visit('/login'), 'carol', 'mushroom');
