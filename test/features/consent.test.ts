@@ -24,7 +24,7 @@ describe('consent', () => {
     const redirect = `https://client${clients}.example/callback`;
     const client = await world.client({
       redirect_uris: [redirect],
-      scope: 'openid profile photos.read photos.write',
+      scope: 'openid profile email address phone photos.read photos.write',
       client_name: `Client ${clients}`,
       ...metadata,
     });

@@ -250,7 +250,7 @@ describe('ID tokens', () => {
     });
 
     it('go on with claims that were asked for by name, as they are now', async () => {
-      const { configuration } = await party({ scope: SCOPE });
+      const { configuration } = await party({ scope: `${SCOPE} profile` });
       const claims = JSON.stringify({ id_token: { birthdate: null } });
       const { tokens } = await tokensOf(configuration, WEB_REDIRECT, SCOPE, { parameters: { claims } });
       const refreshed = await oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '');

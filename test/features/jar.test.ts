@@ -42,7 +42,7 @@ describe('openid-client signs its request', () => {
     const key = await clientKey(alg);
     const client = await world.client({
       redirect_uris: [REDIRECT],
-      scope: 'openid profile photos.read',
+      scope: 'openid email photos.read',
       jwks: { keys: [key.jwk] },
       request_object_signing_alg: alg,
     });
