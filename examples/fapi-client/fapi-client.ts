@@ -28,7 +28,7 @@ await tellFaults(async () => {
       client.useJwtResponseMode,
       // ID tokens come straight from Gatehouse; their signature is verified all the same.
       client.enableNonRepudiationChecks,
-      // Plain http, because this is loopback. A real client has no such line.
+      // Plain http, because the issuer is loopback. A real client has no such line.
       ...(issuer.startsWith('http://localhost:') ? [client.allowInsecureRequests] : []),
     ],
     timeout: 5,

@@ -73,7 +73,7 @@ describe.each(['fapi2-security', 'fapi2-message-signing'])('under %s', (profile)
   it('leaves out the clients that the profile forbids, and says how to run the one it adds', async () => {
     const { stdout } = await gatehouse(['clients', 'list'], { env: here.env });
     expect(JSON.parse(stdout).map(({ client_id }: { client_id: string }) => client_id)).toEqual(['photos-fapi']);
-    expect(server.stdout).toContain(`(profile ${profile}; plain http, because this is loopback)`);
+    expect(server.stdout).toContain(`(profile ${profile}; plain http, because the issuer is loopback)`);
     expect(server.stdout).toContain('    npm run demo:fapi\n');
     expect(server.stdout).not.toMatch(/curl|npm run demo\n/);
     expect(server.stderr).toBe('');
