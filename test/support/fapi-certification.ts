@@ -137,7 +137,8 @@ function metadataOf(name: string, key: ClientKey, variant: Variant): Record<stri
     client_name: `Conformance suite: ${name}`,
     redirect_uris: [CALLBACK, `${CALLBACK}?dummy1=lorem&dummy2=ipsum`],
     grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
-    scope: scopeOf(variant),
+    // Claims by name keep to the scopes a client is registered for, so those are there too.
+    scope: variant.openid ? `${scopeOf(variant)} profile email address phone` : scopeOf(variant),
     token_endpoint_auth_method: mtls ? 'tls_client_auth' : 'private_key_jwt',
     ...(mtls && { tls_client_auth_subject_dn: `CN=${name},O=Suite,C=DE` }),
     ...((!mtls || variant.signed) && { jwks: { keys: [key.jwk] } }),
@@ -149,7 +150,7 @@ function metadataOf(name: string, key: ClientKey, variant: Variant): Record<stri
   };
 }
 
-/** All that the clients ask for: `openid` where it is OpenID Connect. */
+/** What the clients ask for: `openid` where it is OpenID Connect. */
 export function scopeOf({ openid }: Variant): string {
   return openid ? 'openid things.read' : 'things.read';
 }
