@@ -168,8 +168,9 @@ describe('authorization details', () => {
         authorization_details_types: types,
       });
       const fields = { grant_type: 'client_credentials', ...asked({ type: name, member: value }) };
-      const { status } = await post(`${world.issuer}/token`, fields, { basic: robot });
-      expect(status).toBe(accepted ? 200 : 400);
+      // The server hears of a new type within a second.
+      const status = async () => (await post(`${world.issuer}/token`, fields, { basic: robot })).status;
+      await expect.poll(status, { timeout: 10_000 }).toBe(accepted ? 200 : 400);
     });
   });
 });
