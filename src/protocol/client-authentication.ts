@@ -13,6 +13,16 @@ import type { EndpointRequest } from './message.ts';
 import type { ReplayMark } from './replay.ts';
 
 /**
+ * Endpoints that metadata has lists of methods and algorithms for (RFC 8414 §2); elsewhere the token endpoint's count
+ * (RFC 9126 §5).
+ */
+export const DESCRIBED_ENDPOINTS: ReadonlySet<string> = new Set([
+  'token_endpoint',
+  'introspection_endpoint',
+  'revocation_endpoint',
+]);
+
+/**
  * The client that makes a request, authenticated, with what of its proof may be used once only.
  * @param options.publicClients whether `client_id` alone is enough for a public client
  * @throws OAuthError `invalid_request` for two methods at once, `invalid_client` for everything else

@@ -3,6 +3,7 @@
  * the registries, so it says what is served and nothing else. URLs come from the configured issuer, never from a header.
  */
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
+import { DESCRIBED_ENDPOINTS } from '../../protocol/client-authentication.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import type { Resources } from '../../protocol/resource.ts';
 
@@ -41,9 +42,6 @@ function oncePer<Source extends object, Rest extends unknown[], Document>(
   };
 }
 
-/** RFC 8414 §2 has a list for each of these; elsewhere the token endpoint's counts (RFC 9126 §5). */
-const OWN_METHODS = new Set(['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']);
-
 /** What follows from the registries, and what rooms say beside it; lists that several speak to are joined. */
 function serverMetadata(resources: Resources, server: AuthorizationServer): Record<string, unknown> {
   const { registries, issuer } = server;
@@ -61,7 +59,7 @@ function serverMetadata(resources: Resources, server: AuthorizationServer): Reco
     // RFC 8414 §2: each endpoint that clients authenticate at names its methods; the defaults would mislead.
     Object.fromEntries(
       registries.endpoints.flatMap((endpoint) =>
-        endpoint.caller === 'client' && endpoint.metadata !== undefined && OWN_METHODS.has(endpoint.metadata)
+        endpoint.caller === 'client' && endpoint.metadata !== undefined && DESCRIBED_ENDPOINTS.has(endpoint.metadata)
           ? [
               [
                 `${endpoint.metadata}_auth_methods_supported`,

@@ -9,6 +9,7 @@
 import { z } from 'zod';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
+import { DESCRIBED_ENDPOINTS } from '../../protocol/client-authentication.ts';
 import { verifyJwtOf } from '../../protocol/client-keys.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClaimedClient, Feature } from '../../protocol/feature.ts';
@@ -22,8 +23,6 @@ const TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const LONGEST = 8192;
 /** Without `typ`, as most write them, or as RFC 7523bis names them; anything else is another kind of token. */
 const TYPES = ['client-authentication+jwt', 'jwt'];
-/** RFC 8414 §2 has a list for each of these; elsewhere the token endpoint's counts (RFC 9126 §5). */
-const HAS_ALGS = new Set(['token_endpoint', 'introspection_endpoint', 'revocation_endpoint']);
 /** Seconds an assertion may be good for, and old. */
 const LONGEST_LIFE = 600;
 
@@ -47,7 +46,7 @@ export function privateKeyJwt(profile: Profile): Feature {
       registries.clientAuthenticationMethods.has('private_key_jwt')
         ? Object.fromEntries(
             registries.endpoints.flatMap(({ caller, metadata }) =>
-              caller === 'client' && metadata !== undefined && HAS_ALGS.has(metadata)
+              caller === 'client' && metadata !== undefined && DESCRIBED_ENDPOINTS.has(metadata)
                 ? [[`${metadata}_auth_signing_alg_values_supported`, algs]]
                 : [],
             ),
