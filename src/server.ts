@@ -110,18 +110,41 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
   }
 }
 
-/** Until database and schema are there, the port answers 503 and says why; then the start goes on by itself. */
+/**
+ * For the process that is in front of the workers: waits as a server would, so that none of them has to.
+ * @throws ConfigurationError when PostgreSQL refuses the credentials
+ */
+export async function awaitDatabase(options: StartOptions): Promise<void> {
+  const { config, secrets, logger = createLogger(config.logLevel) } = options;
+  const onError = (error: Error) => logger.warn({ err: error }, 'a database connection broke');
+  const database = openDatabase({ url: secrets.databaseUrl, poolMax: 1, prepared: false, onError });
+  try {
+    await waitForDatabase(database.sql, options, logger);
+  } finally {
+    await database.close();
+  }
+}
+
+/**
+ * Until database and schema are there, the port answers 503 and says why; then the start goes on by itself.
+ *
+ * A worker waits without opening the port. When the last worker closes a port that it shares, connections that the
+ * primary has just handed out are neither answered nor closed (Node's cluster): a caller would hang. Its primary has
+ * waited before, so this is a database that went away in between, or a worker that is replaced beside others.
+ */
 async function waitForDatabase(database: Sql, { config, signal }: StartOptions, logger: Logger): Promise<void> {
   let reason = await notReady(database, (error) => {
     const words = turnedAway(error);
     if (words !== undefined) throw new ConfigurationError(`DATABASE_URL: PostgreSQL refuses it (${words}).`);
   });
   if (reason === undefined) return;
-  const room = await listening(
-    'PORT',
-    config.host,
-    waitingRoom(config, () => reason ?? 'starting'),
-  );
+  const room = cluster.isWorker
+    ? undefined
+    : await listening(
+        'PORT',
+        config.host,
+        waitingRoom(config, () => reason ?? 'starting'),
+      );
   try {
     for (let told: string | undefined; reason !== undefined; reason = await notReady(database)) {
       if (reason !== told) logger.warn({ reason }, 'waiting');
@@ -129,7 +152,7 @@ async function waitForDatabase(database: Sql, { config, signal }: StartOptions, 
       await sleep(1000, undefined, signal && { signal });
     }
   } finally {
-    await room.close();
+    await room?.close();
   }
 }
 

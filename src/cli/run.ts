@@ -1,7 +1,7 @@
 /** `gatehouse dev`, `serve`, `migrate`: the commands that run. */
 import cluster from 'node:cluster';
 import type { Command } from 'commander';
-import { type Config, ConfigurationError, readConfig, readEnvironment } from '../config.ts';
+import { type Config, ConfigurationError, readConfig, readEnvironment, type Secrets } from '../config.ts';
 import { workersMetrics } from '../http/observe.ts';
 import { serveMetrics } from '../http/side-doors.ts';
 import { type DemoSecrets, developmentKeys } from '../operator/data-folder.ts';
@@ -10,7 +10,7 @@ import { openDatabase } from '../postgres/database.ts';
 import { migrate } from '../postgres/migrations.ts';
 import { holdsDemoData } from '../postgres/people.pg.ts';
 import { Passwords } from '../protocol/secrets.ts';
-import { createLogger, startServer, systemContext } from '../server.ts';
+import { awaitDatabase, createLogger, startServer, systemContext } from '../server.ts';
 import { banner } from './banner.ts';
 import { print } from './output.ts';
 import { stopSignal, toldToStop } from './signals.ts';
@@ -96,7 +96,7 @@ async function serve(): Promise<void> {
   const { config, secrets } = readConfig('serve', readEnvironment(process.env));
   const stop = stopSignal();
   if (config.workers > 1 && cluster.isPrimary) {
-    process.exitCode = await supervise(config, stop);
+    process.exitCode = await supervise(config, secrets, stop);
     return;
   }
   try {
@@ -113,12 +113,23 @@ async function serve(): Promise<void> {
   }
 }
 
-/** The primary of several workers serves no requests; it has the port for metrics, which are those of all. */
-async function supervise(config: Config, stop: AbortSignal): Promise<number> {
+/**
+ * The primary of several workers serves no requests; it waits for the database for all of them, and has the port for
+ * metrics, which are those of all.
+ */
+async function supervise(config: Config, secrets: Secrets, stop: AbortSignal): Promise<number> {
   const { workers, port, mutualTls, metricsPort, host, logLevel } = config;
   const metrics = metricsPort === undefined ? undefined : await serveMetrics(host, metricsPort, workersMetrics());
   const ports = [port, ...(mutualTls?.door ? [mutualTls.door.port] : [])];
-  const code = await superviseWorkers(workers, ports, stop, createLogger(logLevel));
-  await metrics?.close();
-  return code;
+  const logger = createLogger(logLevel);
+  try {
+    await awaitDatabase({ config, secrets, logger, signal: stop });
+    return stop.aborted ? 0 : await superviseWorkers(workers, ports, stop, logger);
+  } catch (error) {
+    // Told to stop while it waited for the database.
+    if (stop.aborted) return 0;
+    throw error;
+  } finally {
+    await metrics?.close();
+  }
 }
