@@ -22,6 +22,7 @@ import { PostgresCatalogue } from './postgres/catalogue.ts';
 import { findClientLogo } from './postgres/clients.pg.ts';
 import { clockProblem } from './postgres/clock.ts';
 import { type Database, openDatabase, type Sql, turnedAway } from './postgres/database.ts';
+import { postgresExchanges } from './postgres/exchanges.pg.ts';
 import { postgresLedger } from './postgres/ledger.pg.ts';
 import { missingMigrations } from './postgres/migrations.ts';
 import { keepPartitions } from './postgres/partitions.ts';
@@ -250,6 +251,7 @@ async function run(
       return loadedKeys.get();
     }),
     ledger: postgresLedger(database.sql),
+    exchanges: postgresExchanges(database.sql),
     replayMarks: postgresReplayMarks(database.sql),
     sessions: postgresSessions(database.sql, profile.lifetimes.sessionIdle * 1000),
     pendingAuthorizations: postgresPendingAuthorizations(database.sql),

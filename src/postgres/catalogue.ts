@@ -1,5 +1,5 @@
 /**
- * The catalogue in memory: clients, resources, origins, signing keys.
+ * The catalogue in memory: clients, resources, exchange policies, trust domains, origins, signing keys.
  *
  *   every change, in its own transaction:  catalogue.version + 1, NOTIFY
  *   every process:  reads the version twice a second and at each NOTIFY; another version empties its caches
@@ -14,11 +14,15 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import type { Catalogue } from '../protocol/catalogue.ts';
 import { type Client, toClient } from '../protocol/client.ts';
+import { ExchangePolicies, toExchangePolicy } from '../protocol/exchange-policy.ts';
 import { Resources, toResource } from '../protocol/resource.ts';
+import { type TrustDomain, toTrustDomain } from '../protocol/trust-domain.ts';
 import { CHANNEL } from './catalogue-version.ts';
 import { findClientRecord, isClientOrigin } from './clients.pg.ts';
 import type { Sql } from './database.ts';
+import { listExchangePolicies } from './exchange-policies.pg.ts';
 import { listResources } from './resources.pg.ts';
+import { listTrustDomains } from './trust-domains.pg.ts';
 
 const CONFIRM_EVERY = 500;
 const CONFIRMED_FOR = 1000;
@@ -64,6 +68,8 @@ export class PostgresCatalogue implements Catalogue {
   readonly #clients = new Map<string, Promise<Client | undefined>>();
   readonly #origins = new Map<string, Promise<boolean>>();
   readonly #resources: Versioned<Resources>;
+  readonly #exchangePolicies: Versioned<ExchangePolicies>;
+  readonly #trustDomains: Versioned<ReadonlyMap<string, TrustDomain>>;
   readonly #dependents: Versioned<unknown>[] = [];
   #version = '';
   #confirmedAt = Number.NEGATIVE_INFINITY;
@@ -76,6 +82,13 @@ export class PostgresCatalogue implements Catalogue {
     this.#database = options.database;
     this.#options = options;
     this.#resources = this.versioned(async () => new Resources((await listResources(this.#database)).map(toResource)));
+    this.#exchangePolicies = this.versioned(
+      async () => new ExchangePolicies((await listExchangePolicies(this.#database)).map(toExchangePolicy)),
+    );
+    this.#trustDomains = this.versioned(async () => {
+      const domains = (await listTrustDomains(this.#database)).map(toTrustDomain);
+      return new Map(domains.map((domain) => [domain.issuer, domain]));
+    });
   }
 
   /** A value that is forgotten whenever the catalogue changes. Ask {@link fresh} before reading it. */
@@ -96,6 +109,16 @@ export class PostgresCatalogue implements Catalogue {
   async resources(): Promise<Resources> {
     await this.fresh();
     return this.#resources.get();
+  }
+
+  async exchangePolicies(): Promise<ExchangePolicies> {
+    await this.fresh();
+    return this.#exchangePolicies.get();
+  }
+
+  async trustDomains(): Promise<ReadonlyMap<string, TrustDomain>> {
+    await this.fresh();
+    return this.#trustDomains.get();
   }
 
   async isClientOrigin(origin: string): Promise<boolean> {

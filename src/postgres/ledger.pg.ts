@@ -4,6 +4,7 @@
  */
 import { type RawBuilder, sql } from 'kysely';
 import type { Authentication, Authorization } from '../protocol/authorization.ts';
+import type { Actor, Call } from '../protocol/call.ts';
 import { type ClaimsRequest, NO_CLAIMS } from '../protocol/claims-request.ts';
 import type { Confirmation } from '../protocol/confirmation.ts';
 import type { AuthorizationDetail } from '../protocol/details-type.ts';
@@ -150,6 +151,52 @@ function toStanding(row: TokenRow, kind: StandingToken['kind']): StandingToken {
   };
 }
 
+interface ExchangedRow extends TokenRow {
+  txn: string;
+  origin: Call['origin'];
+  subject: string;
+  act: Actor | null;
+  hops: Call['hops'];
+  lineage: string[];
+  clients: string[];
+  actor_grants: string[];
+  policy: string | null;
+  authentication: { time: number; acr: string; amr: string[] } | null;
+}
+
+/**
+ * True when nothing that the exchanged token `x` came from has ended: no token by a mark, no client it went through, no grant of
+ * a person who acts. Its own grant is asked beside it.
+ */
+const chainStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
+  NOT EXISTS (SELECT FROM revocation_marks m WHERE m.id = ANY (x.lineage || x.id))
+  AND NOT EXISTS (
+    SELECT FROM unnest(x.clients) AS through (id) LEFT JOIN clients c ON c.id = through.id AND ${clientStands} WHERE c.id IS NULL)
+  AND NOT EXISTS (
+    SELECT FROM unnest(x.actor_grants) AS acting (id) LEFT JOIN grants g ON g.id = acting.id ${rootsOfGrant}
+    WHERE ${grantStands(now)} IS NOT TRUE))`;
+
+function toStory(row: ExchangedRow): Pick<StandingToken, 'call' | 'authentication'> {
+  const { authentication: foreign } = row;
+  return {
+    call: {
+      txn: row.txn,
+      origin: row.origin,
+      subject: row.subject,
+      act: row.act ?? undefined,
+      hops: row.hops,
+      lineage: row.lineage,
+      clients: row.clients,
+      actorGrants: row.actor_grants,
+      policy: row.policy ?? '',
+    },
+    // A person of another domain has no grant here that would say it.
+    authentication: foreign
+      ? { time: new Date(foreign.time * 1000), acr: foreign.acr, amr: foreign.amr }
+      : toAuthentication(row),
+  };
+}
+
 export function postgresLedger(database: Sql): Ledger {
   return {
     async record(token, marks) {
@@ -177,6 +224,20 @@ export function postgresLedger(database: Sql): Ledger {
           AND t.revoked_at IS NULL AND t.expires_at > ${now} AND ${clientStands}
           AND (t.grant_id IS NULL OR ${grantStands(now)})`.execute(database);
       return rows[0] && toStanding(rows[0], 'access_token');
+    },
+
+    async findExchanged(jti: string, hash: Buffer | undefined, now: Date): Promise<StandingToken | undefined> {
+      const { rows } = await sql<ExchangedRow>`
+        SELECT x.id, x.client_id, x.scope, NULL::jsonb AS authorization_details, x.audience, x.cnf, x.issued_at, x.expires_at,
+               x.txn, x.origin, x.subject, x.act, x.hops, x.lineage, x.clients, x.actor_grants, x.policy, x.authentication,
+               ${grantColumns}
+        FROM exchanges x
+        LEFT JOIN grants g ON g.id = x.grant_id
+        ${rootsOfGrant}
+        WHERE x.id = ${jti} AND x.secret_hash IS NOT DISTINCT FROM ${hash ?? null}::bytea
+          AND x.refused IS NULL AND x.expires_at > ${now}
+          AND (x.grant_id IS NULL OR ${grantStands(now)}) AND ${chainStands(now)}`.execute(database);
+      return rows[0] && { ...toStanding(rows[0], 'access_token'), ...toStory(rows[0]) };
     },
 
     async findRefreshToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
@@ -212,6 +273,22 @@ export function postgresLedger(database: Sql): Ledger {
         ), revoked AS (
           UPDATE access_tokens SET revoked_at = ${now}
           WHERE id = ${credential.id} AND secret_hash = ${credential.hash} AND client_id = ${clientId} AND revoked_at IS NULL
+          RETURNING id
+        ), marked AS (
+          -- What was made from it looks for its mark (exchanges.pg.ts).
+          INSERT INTO revocation_marks (id, revoked_at) SELECT id, ${now}::timestamptz FROM revoked ON CONFLICT DO NOTHING
+        )
+        SELECT client_id FROM presented`.execute(database);
+      return outcome(rows[0], clientId);
+    },
+
+    async revokeExchanged(credential: Credential, clientId: string, now: Date): Promise<Revocation> {
+      const { rows } = await sql<{ client_id: string }>`
+        WITH presented AS (
+          SELECT id, client_id FROM exchanges WHERE id = ${credential.id} AND secret_hash = ${credential.hash}
+        ), marked AS (
+          INSERT INTO revocation_marks (id, revoked_at)
+          SELECT id, ${now}::timestamptz FROM presented WHERE client_id = ${clientId} ON CONFLICT DO NOTHING
         )
         SELECT client_id FROM presented`.execute(database);
       return outcome(rows[0], clientId);

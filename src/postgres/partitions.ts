@@ -38,6 +38,8 @@ export const PARTITIONED = {
   logout_deliveries: { span: 12 * HOUR, keep: 8 * DAY, behind: 5 },
   refresh_tokens: { span: 8 * DAY, keep: 120 * DAY },
   grants: { span: 8 * DAY, keep: 120 * DAY },
+  // The stories of calls, for as long as what happened is told.
+  exchanges: { span: 20 * DAY, keep: 400 * DAY },
   audit: { span: 20 * DAY, keep: 400 * DAY },
 } as const satisfies Record<string, Life>;
 

@@ -6,14 +6,16 @@
 import type { Authorization } from './authorization.ts';
 import { openDetails } from './authorization-details.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
+import { type Call, claimsOfCall, type MayAct, type Origin, subjectOfToken } from './call.ts';
 import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { AuthorizationDetail } from './details-type.ts';
+import { canGive } from './exchange-policy.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
+import type { Resources } from './resource.ts';
 import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
-import { subjectOf } from './subject.ts';
 import { openScope, type Target } from './target.ts';
 
 /** RFC 9068 §2.1. */
@@ -21,6 +23,7 @@ const TYP = 'at+jwt';
 
 export interface MintedAccessToken {
   readonly value: string;
+  readonly jti: string;
   readonly expiresAt: Date;
   /** What must be stored; absent for a JWT. */
   readonly record: AccessTokenRecord | undefined;
@@ -37,17 +40,19 @@ export async function mintAccessToken(
   now: Date,
   server: AuthorizationServer,
 ): Promise<MintedAccessToken> {
-  const { client, grantId } = authorization;
+  const { client, grantId, call } = authorization;
   const { lifetimes, signingAlgs } = server.profile;
   const lifetime = client.accessTokenLifetime ?? target.resource?.accessTokenLifetime ?? lifetimes.accessToken;
   const end = now.getTime() + Math.min(lifetime, lifetimes.accessTokenMost) * 1000;
   const expiresAt = new Date(Math.min(end, authorization.expiresAt?.getTime() ?? end));
   // Without an API of its own the token is for us (userinfo), and we look it up anyway.
   if (target.resource?.accessTokenFormat !== 'jwt') {
-    const { value, id, hash } = mintCredential('access_token', now, server.context.random);
+    const kind = call ? 'exchanged_token' : 'access_token';
+    const { value, id, hash } = mintCredential(kind, now, server.context.random);
     const { scope, authorizationDetails, audience } = target;
     return {
       value,
+      jti: id,
       expiresAt,
       record: {
         id,
@@ -66,10 +71,10 @@ export async function mintAccessToken(
   const alg = target.resource.signingAlg ?? signingAlgs[0];
   if (alg === undefined) throw new Error('the profile names no signing algorithm');
   const { authentication } = authorization;
+  const jti = mintId(now, server.context.random);
   const value = await signJwt(await server.keyring.signing(alg), TYP, {
     iss: server.issuer,
-    // RFC 9068 §2.2: where no user is involved the client is the subject; client ids never look like users' (client.ts).
-    sub: authorization.user ? subjectOf(authorization.user, client, server) : client.id,
+    sub: subjectOfToken(authorization, client, server),
     aud: target.audience.length === 1 ? target.audience[0] : target.audience,
     client_id: client.id,
     ...(target.scope.length > 0 && { scope: target.scope.join(' ') }),
@@ -77,7 +82,8 @@ export async function mintAccessToken(
     ...(target.authorizationDetails.length > 0 && { authorization_details: target.authorizationDetails }),
     iat: seconds(now),
     exp: seconds(expiresAt),
-    jti: mintId(now, server.context.random),
+    jti,
+    ...claimsOfCall(jti, call, target.resource.mayAct),
     ...(grantId !== undefined && { grant_id: grantId }),
     ...(cnf && { cnf }),
     ...(authentication && {
@@ -86,7 +92,7 @@ export async function mintAccessToken(
       amr: authentication.amr,
     }),
   });
-  return { value, expiresAt, record: undefined };
+  return { value, jti, expiresAt, record: undefined };
 }
 
 /**
@@ -100,8 +106,14 @@ export async function readAccessToken(
 ): Promise<StandingToken | undefined> {
   const credential = parseCredential('access_token', token);
   if (credential) return withOpenAccess(await server.ledger.findAccessToken(credential, now), server);
+  const exchanged = parseCredential('exchanged_token', token);
+  if (exchanged) return withOpenAccess(await server.ledger.findExchanged(exchanged.id, exchanged.hash, now), server);
   const claims = await verifySignedToken(token, now, server);
   if (!claims) return undefined;
+  if (claims.exchanged) {
+    const standing = await server.ledger.findExchanged(claims.jti, undefined, now);
+    return withOpenAccess(standing && { ...standing, mayAct: claims.mayAct }, server);
+  }
   const confirmed = await server.ledger.confirm(claims, now);
   return withOpenAccess(confirmed && { ...claims, ...confirmed }, server);
 }
@@ -114,38 +126,76 @@ export async function withOpenAccess(
   const client = token && (await findClient(server.catalogue, token.clientId));
   if (!client) return undefined;
   const resources = await server.catalogue.resources();
-  const scope = openScope(token.scope, client, resources);
+  const scope = token.call
+    ? await openByPolicy(token.scope, token.call, resources, server)
+    : openScope(token.scope, client, resources);
   const authorizationDetails = openDetails(token.authorizationDetails, client, resources);
   const isEmpty = scope.length + authorizationDetails.length === 0;
   const wasEmpty = token.scope.length + token.authorizationDetails.length === 0;
-  return isEmpty && !wasEmpty ? undefined : { ...token, scope, authorizationDetails };
+  if (isEmpty && !wasEmpty) return undefined;
+  const mayAct = token.mayAct ?? mayActOf(token.audience, resources);
+  return { ...token, scope, authorizationDetails, ...(mayAct && { mayAct }) };
 }
 
-/** Checks signature, type, issuer and expiry of one of our JWT access tokens; does not ask whether it was revoked. */
+/** What was had by exchange is not the client's to ask for otherwise: it is open for as long as the policy gives it. */
+async function openByPolicy(
+  granted: readonly string[],
+  { policy: name }: Call,
+  resources: Resources,
+  { catalogue }: AuthorizationServer,
+): Promise<string[]> {
+  const policy = (await catalogue.exchangePolicies()).get(name);
+  return granted.filter((token) => policy && canGive(policy, token) && resources.isKnownScope(token));
+}
+
+function mayActOf(audience: readonly string[], resources: Resources): MayAct | undefined {
+  return audience.map((indicator) => resources.get(indicator)?.mayAct).find((mayAct) => mayAct !== undefined);
+}
+
+/**
+ * Checks signature, type, issuer and expiry of one of our JWT access tokens; does not ask whether it was revoked.
+ * @returns what it says; `exchanged` when it was made from another token, and stands with all it came from
+ */
 export async function verifySignedToken(
   token: string,
   now: Date,
   server: AuthorizationServer,
-): Promise<(SignedToken & StandingToken) | undefined> {
+): Promise<(SignedToken & StandingToken & { readonly exchanged: boolean }) | undefined> {
   const findKey = await server.keyring.verifying();
   const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
   if (!claims) return undefined;
   // We signed it, so its claims have the types we gave them.
-  const { jti, client_id, scope, authorization_details, aud, iat, exp, grant_id, auth_time, acr, amr, cnf } =
-    claims as {
-      jti: string;
-      client_id: string;
-      scope?: string;
-      authorization_details?: readonly AuthorizationDetail[];
-      aud: string | string[];
-      iat: number;
-      exp: number;
-      grant_id?: string;
-      auth_time?: number;
-      acr?: string;
-      amr?: string[];
-      cnf?: Confirmation;
-    };
+  const {
+    jti,
+    client_id,
+    scope,
+    authorization_details,
+    aud,
+    iat,
+    exp,
+    grant_id,
+    auth_time,
+    acr,
+    amr,
+    cnf,
+    origin,
+    may_act,
+  } = claims as {
+    jti: string;
+    client_id: string;
+    scope?: string;
+    authorization_details?: readonly AuthorizationDetail[];
+    aud: string | string[];
+    iat: number;
+    exp: number;
+    grant_id?: string;
+    auth_time?: number;
+    acr?: string;
+    amr?: string[];
+    cnf?: Confirmation;
+    origin?: Origin;
+    may_act?: MayAct;
+  };
   // Even a stolen key makes no token that outlives what the store remembers.
   if (!isUuid(jti) || exp - iat > server.profile.lifetimes.accessTokenMost) return undefined;
   return {
@@ -161,6 +211,8 @@ export async function verifySignedToken(
     user: undefined,
     cnf,
     claims: NO_CLAIMS,
+    exchanged: origin !== undefined,
+    ...(may_act && { mayAct: may_act }),
     authentication:
       auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
   };

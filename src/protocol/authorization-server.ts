@@ -5,6 +5,7 @@
 import type { Catalogue } from './catalogue.ts';
 import type { RemoteKeys } from './client-keys.ts';
 import type { Context } from './context.ts';
+import type { Exchanges } from './exchanges.ts';
 import type { Registries } from './feature.ts';
 import type { PendingAuthorizations } from './interaction.ts';
 import type { Keyring } from './keys.ts';
@@ -22,6 +23,7 @@ export interface AuthorizationServer {
   readonly catalogue: Catalogue;
   readonly keyring: Keyring;
   readonly ledger: Ledger;
+  readonly exchanges: Exchanges;
   readonly replayMarks: ReplayMarks;
   readonly sessions: Sessions;
   readonly pendingAuthorizations: PendingAuthorizations;

@@ -3,6 +3,7 @@
  * minted from. In the store its root is the *grant*: one row for one authorization, named by every code, refresh token
  * and access token that comes from it, so that one revoked row ends them all.
  */
+import type { Call } from './call.ts';
 import type { User } from './claims.ts';
 import type { ClaimsRequest } from './claims-request.ts';
 import type { Client } from './client.ts';
@@ -35,6 +36,8 @@ export interface Authorization {
   readonly resources: readonly string[];
   /** Copied into the ID token of the authorization code (OpenID Connect Core §2). */
   readonly nonce: string | undefined;
+  /** What is known of it where it was made from another token (RFC 8693). */
+  readonly call?: Call;
   /** Nothing that comes from it lives longer. */
   readonly expiresAt: Date | undefined;
 }

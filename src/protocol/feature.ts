@@ -4,6 +4,7 @@
  * start.
  */
 import { z } from 'zod';
+import type { MintedAccessToken } from './access-token.ts';
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationRequest } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
@@ -22,6 +23,7 @@ import type { Profile } from './profile.ts';
 import type { ReturnAddress } from './redirect-uri.ts';
 import type { ReplayMark } from './replay.ts';
 import type { EndedSignIn, Session, SignIn } from './session.ts';
+import type { Target } from './target.ts';
 
 export interface Feature {
   /** Its folder, its line in src/features.ts, its test. */
@@ -66,6 +68,12 @@ export interface TokenRequest extends ClientRequest {
 
 export interface VerifiedGrant {
   readonly authorization: Authorization;
+  /** What the token is for, where that is not narrowed out of the authorization (RFC 8693). */
+  readonly target?: Target;
+  /** Makes what is given in place of an access token of ours (a JWT authorization grant for another domain). */
+  readonly mint?: () => Promise<MintedAccessToken>;
+  /** Members of the answer that replace or join the usual ones (`issued_token_type`). */
+  readonly answer?: Readonly<Record<string, unknown>>;
   /** Whether spending it gives a refresh token that does not exist yet. */
   readonly newRefreshToken: boolean;
   /**
@@ -80,7 +88,11 @@ export interface VerifiedGrant {
 export interface Minted {
   /** Claimed by the same statement: unless all are new, nothing is spent. */
   readonly marks: readonly ReplayMark[];
+  /** Of an opaque access token. */
   readonly accessToken: AccessTokenRecord | undefined;
+  /** The access token's id and end, of whichever form. */
+  readonly jti: string;
+  readonly expiresAt: Date;
   readonly refreshToken: (RefreshTokenRecord & { readonly value: string }) | undefined;
 }
 

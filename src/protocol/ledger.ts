@@ -6,6 +6,7 @@
  * client, and for session-bound grants the sign-in. Each of them ends all its tokens by one row.
  */
 import type { Authentication } from './authorization.ts';
+import type { Call, MayAct } from './call.ts';
 import type { User } from './claims.ts';
 import type { ClaimsRequest } from './claims-request.ts';
 import type { Confirmation } from './confirmation.ts';
@@ -57,6 +58,10 @@ export interface StandingToken {
   readonly authentication: Authentication | undefined;
   /** Claims that were asked for by name (OpenID Connect Core §5.5). */
   readonly claims: ClaimsRequest;
+  /** Where it was made from another token (RFC 8693). */
+  readonly call?: Call | undefined;
+  /** Who alone may act with it (RFC 8693 §4.4). */
+  readonly mayAct?: MayAct | undefined;
 }
 
 /** What a signed access token says of itself, to be confirmed. */
@@ -77,13 +82,21 @@ export interface Ledger {
   record(token: AccessTokenRecord | undefined, marks: readonly ReplayMark[]): Promise<ReplayMark | undefined>;
   /** A standing opaque access token. One statement. */
   findAccessToken(credential: Credential, now: Date): Promise<StandingToken | undefined>;
+  /**
+   * A standing access token that was made from another one: with it stand all it came from, their grants, and every client it
+   * went through, whatever the depth. One statement.
+   * @param hash of an opaque one; `undefined` for a signed one, whose signature is proven
+   */
+  findExchanged(jti: string, hash: Buffer | undefined, now: Date): Promise<StandingToken | undefined>;
   /** A standing refresh token (for its own client's introspection). One statement. */
   findRefreshToken(credential: Credential, now: Date): Promise<StandingToken | undefined>;
   /** Whether a signed access token still stands, and for whom. One statement. */
   confirm(token: SignedToken, now: Date): Promise<Pick<StandingToken, 'user' | 'claims'> | undefined>;
 
-  /** Ends one opaque access token. */
+  /** Ends one opaque access token, and with it all that was made from it. */
   revokeAccessToken(credential: Credential, clientId: string, now: Date): Promise<Revocation>;
+  /** Ends one opaque access token that was made from another one. */
+  revokeExchanged(credential: Credential, clientId: string, now: Date): Promise<Revocation>;
   /** Ends one signed access token: a mark that lasts as long as the token could. */
   revokeSigned(token: SignedToken, clientId: string, now: Date): Promise<Revocation>;
   /** Ends the grant of a refresh token, and so all its tokens. */

@@ -52,6 +52,14 @@ export interface Profile {
   };
 }
 
+const grants = [
+  'authorization_code',
+  'refresh_token',
+  'client_credentials',
+  'urn:ietf:params:oauth:grant-type:token-exchange', // RFC 8693
+  'urn:ietf:params:oauth:grant-type:jwt-bearer', // RFC 7523 §2.1
+] as const;
+
 const lifetimes = {
   authorizationCode: 60, // FAPI 2.0 SP §5.3.2.1-11, taken for all
   accessToken: 300,
@@ -68,7 +76,7 @@ const lifetimes = {
 /** OAuth 2.1 with OpenID Connect: the default. */
 export const oauth21: Profile = {
   name: 'oauth21',
-  grantTypes: ['authorization_code', 'refresh_token', 'client_credentials'], // OAuth 2.1 §4; no password, no implicit
+  grantTypes: grants, // OAuth 2.1 §4; no password, no implicit
   clientAuthenticationMethods: [
     'client_secret_basic',
     'client_secret_post',
@@ -96,7 +104,7 @@ export const oauth21: Profile = {
 /** FAPI 2.0 Security Profile, Final. */
 export const fapi2Security: Profile = {
   name: 'fapi2-security',
-  grantTypes: ['authorization_code', 'refresh_token', 'client_credentials'], // §5.3.2.1-2
+  grantTypes: grants, // §5.3.2.1-2
   clientAuthenticationMethods: ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'], // §5.3.2.1-3, -6
   signingAlgs: ['PS256', 'ES256', 'EdDSA'], // §5.4.1-1
   idTokenAlg: 'PS256',

@@ -5,6 +5,7 @@
  * Core §5.4 belong to the issuer itself (its userinfo endpoint). So does a type of authorization details (RFC 9396).
  */
 import { z } from 'zod';
+import type { MayAct } from './call.ts';
 import { CLAIM_WORDS, type UserClaimName } from './claims.ts';
 import { type AuthorizationDetail, type DetailsType, detailsTypes } from './details-type.ts';
 import { inWords } from './details-words.ts';
@@ -26,6 +27,8 @@ export interface Resource {
   readonly accessTokenLifetime: number | undefined;
   /** Clients that are this API: they may introspect tokens addressed to it. */
   readonly introspectionClients: readonly string[];
+  /** Who alone may act with tokens for it (RFC 8693 §4.4); goes into them. */
+  readonly mayAct: MayAct | undefined;
   /** Types of authorization details it understands. */
   readonly detailsTypes: readonly DetailsType[];
 }
@@ -57,6 +60,7 @@ export const resourceMetadata = z.strictObject({
   signing_alg: z.enum(signingAlgs).optional(),
   access_token_lifetime: z.number().int().min(10).max(3600).optional(),
   introspection_clients: z.array(z.string().min(1).max(100)).max(50).default([]),
+  may_act: z.strictObject({ sub: z.string().min(1).max(255), iss: z.string().max(1000).optional() }).optional(),
   authorization_details_types: detailsTypes.optional(),
 });
 
@@ -71,12 +75,17 @@ export function toResource(metadata: ResourceMetadata): Resource {
     signingAlg: metadata.signing_alg,
     accessTokenLifetime: metadata.access_token_lifetime,
     introspectionClients: metadata.introspection_clients,
+    mayAct: toMayAct(metadata.may_act),
     detailsTypes: Object.entries(metadata.authorization_details_types ?? {}).map(([name, type]) => ({
       ...type,
       name,
       resource: metadata.resource,
     })),
   };
+}
+
+function toMayAct(claim: ResourceMetadata['may_act']): MayAct | undefined {
+  return claim && { sub: claim.sub, ...(claim.iss !== undefined && { iss: claim.iss }) };
 }
 
 function isResourceIndicator(value: string): boolean {

@@ -12,6 +12,8 @@ import { Unavailable } from './errors.ts';
 
 const PREFIXES = {
   access_token: 'gate_at_',
+  /** An access token that was made from another one: the prefix tells where to look. */
+  exchanged_token: 'gate_ex_',
   refresh_token: 'gate_rt_',
   authorization_code: 'gate_ac_',
   client_secret: 'gate_cs_',

@@ -39,13 +39,16 @@ export async function token(asked: ClientRequest, server: AuthorizationServer): 
   request.trace.grantId = authorization.grantId ?? '';
   request.trace.userId = authorization.user?.id ?? '';
   // 5
-  const target = narrow(authorization, parameters, await server.catalogue.resources(), server.issuer);
+  const target = grant.target ?? narrow(authorization, parameters, await server.catalogue.resources(), server.issuer);
   // 6
-  const accessToken = await mintAccessToken(authorization, target, possession?.cnf, now, server);
+  const accessToken = grant.mint
+    ? await grant.mint()
+    : await mintAccessToken(authorization, target, possession?.cnf, now, server);
   const idToken = await idTokenFor(grant, target, accessToken.value, request, server);
   const refreshToken = grant.newRefreshToken ? mintRefreshToken(grant, request, server) : undefined;
   // 7
-  const spent = await grant.spend({ marks, accessToken: accessToken.record, refreshToken });
+  const { jti, expiresAt, record } = accessToken;
+  const spent = await grant.spend({ marks, jti, expiresAt, accessToken: record, refreshToken });
   request.trace.event = 'token_issued';
   // 8
   const kept = spent.refreshToken ?? refreshToken?.value;
@@ -55,12 +58,13 @@ export async function token(asked: ClientRequest, server: AuthorizationServer): 
     body: {
       access_token: accessToken.value,
       token_type: possession?.tokenType ?? 'Bearer',
-      expires_in: Math.max(1, Math.round((accessToken.expiresAt.getTime() - now.getTime()) / 1000)),
+      expires_in: Math.max(1, Math.round((expiresAt.getTime() - now.getTime()) / 1000)),
       ...(target.scope.length > 0 && { scope: target.scope.join(' ') }),
       // RFC 9396 §7.
       ...(target.authorizationDetails.length > 0 && { authorization_details: target.authorizationDetails }),
       ...(kept !== undefined && client.grantTypes.includes('refresh_token') && { refresh_token: kept }),
       ...(idToken !== undefined && { id_token: idToken }),
+      ...grant.answer,
     },
   };
 }

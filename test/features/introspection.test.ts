@@ -52,6 +52,8 @@ describe('introspection (RFC 7662)', () => {
       iat: expect.any(Number),
       exp: Number(json.iat) + 300,
       jti: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      // A first token begins a call.
+      txn: json.jti,
       auth_time: expect.any(Number),
       acr: 'urn:gatehouse:acr:password',
       amr: ['pwd'],

@@ -72,6 +72,7 @@ describe('RFC 9068', () => {
       iat: expect.any(Number),
       exp: Number(payload.iat) + 300,
       jti: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      txn: payload.jti,
       grant_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       auth_time: expect.any(Number),
       acr: 'urn:gatehouse:acr:password',

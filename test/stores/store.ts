@@ -201,6 +201,8 @@ export function minted(clientId: string, now: Date, grantId?: string) {
   const refreshToken = mintCredential('refresh_token', now, randomBytes);
   const forStore: Minted = {
     marks: [],
+    jti: accessToken.id,
+    expiresAt: new Date(now.getTime() + 300_000),
     accessToken: {
       id: accessToken.id,
       hash: accessToken.hash,

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { readAccessToken, seconds, withOpenAccess } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
+import { claimsOfCall, subjectOfToken } from '../../protocol/call.ts';
 import { type Client, findClient } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClientRequest, Feature } from '../../protocol/feature.ts';
@@ -16,7 +17,6 @@ import type { EndpointResponse } from '../../protocol/message.ts';
 import { type Profile, profileOf } from '../../protocol/profile.ts';
 import { asRegistered, encryptionAlg, encryptionEnc, encryptionProblem } from '../../protocol/response-encryption.ts';
 import { parseCredential } from '../../protocol/secrets.ts';
-import { subjectOf } from '../../protocol/subject.ts';
 
 export function introspection({ signingAlgs }: Profile): Feature {
   return {
@@ -94,14 +94,14 @@ async function mayKnow(client: Client, token: StandingToken, server: Authorizati
 
 /** §2.2. `username` is left out: an API gets it only with the claims a person consented to. */
 async function describe(token: StandingToken, server: AuthorizationServer): Promise<Record<string, unknown>> {
-  const { authentication, audience, user } = token;
-  const holder = user && (await findClient(server.catalogue, token.clientId));
+  const { authentication, audience } = token;
+  const holder = await findClient(server.catalogue, token.clientId);
   // Disabled since the statement: a person's token must not read like its client's own.
-  if (user && !holder) return { active: false };
+  if (!holder) return { active: false };
   return {
     active: true,
     iss: server.issuer,
-    sub: holder ? subjectOf(user, holder, server) : token.clientId,
+    sub: subjectOfToken(token, holder, server),
     ...(audience.length > 0 && { aud: audience.length === 1 ? audience[0] : audience }),
     client_id: token.clientId,
     ...(token.scope.length > 0 && { scope: token.scope.join(' ') }),
@@ -112,6 +112,7 @@ async function describe(token: StandingToken, server: AuthorizationServer): Prom
     iat: seconds(token.issuedAt),
     exp: seconds(token.expiresAt),
     jti: token.jti,
+    ...(token.kind === 'access_token' && claimsOfCall(token.jti, token.call, token.mayAct)),
     ...(authentication && {
       auth_time: seconds(authentication.time),
       acr: authentication.acr,

@@ -39,6 +39,8 @@ async function revoke(text: string, clientId: string, now: Date, server: Authori
   if (refreshToken) return server.ledger.revokeRefreshToken(refreshToken, clientId, now);
   const accessToken = parseCredential('access_token', text);
   if (accessToken) return server.ledger.revokeAccessToken(accessToken, clientId, now);
+  const exchanged = parseCredential('exchanged_token', text);
+  if (exchanged) return server.ledger.revokeExchanged(exchanged, clientId, now);
   const signed = await verifySignedToken(text, now, server);
   return signed ? server.ledger.revokeSigned(signed, clientId, now) : 'unknown';
 }

@@ -1,0 +1,53 @@
+/** Exchanges in PostgreSQL: RFC 8693. A row is a step and, if it was allowed, its token; the ledger asks whether that stands. */
+import { sql } from 'kysely';
+import type { Exchanges, Step } from '../protocol/exchanges.ts';
+import { mintId, sha256 } from '../protocol/secrets.ts';
+import type { Sql } from './database.ts';
+import { andAllMarked, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
+
+export function postgresExchanges(database: Sql): Exchanges {
+  return {
+    async record(step, minted, now) {
+      const { marks, jti, expiresAt, accessToken } = minted;
+      const { call, authentication, cnf } = step;
+      const json = (value: unknown) => sql`${value === undefined ? null : JSON.stringify(value)}::jsonb`;
+      const signedIn = authentication && {
+        time: Math.floor(authentication.time.getTime() / 1000),
+        acr: authentication.acr,
+        amr: authentication.amr,
+      };
+      const { rows } = await sql<Spent>`
+        ${withMarks(marks)} recorded AS (
+          INSERT INTO exchanges (id, secret_hash, txn, parent, client_id, subject, user_id, grant_id, actor_grants, lineage, clients, hops,
+                                 act, origin, authentication, policy, source, target, scope, audience, cnf, issued_token_type, issued_at,
+                                 expires_at, request_id)
+          SELECT ${jti}::uuid, ${accessToken?.hash ?? null}::bytea, ${step.txn}::text, ${step.parent}::text, ${step.clientId}::text,
+                 ${step.subject}::text, ${step.userId ?? null}::uuid, ${step.grantId ?? null}::uuid, ${[...call.actorGrants]}::uuid[],
+                 ${[...call.lineage]}::uuid[], ${[...call.clients]}::text[], ${json(call.hops)}, ${json(call.act)}, ${json(step.origin)},
+                 ${json(signedIn)}, ${call.policy}::text, ${step.source ?? null}::text, ${step.target}::text, ${[...step.scope]}::text[],
+                 ${[...step.audience]}::text[], ${json(cnf)}, ${step.issuedTokenType}::text, ${now}::timestamptz, ${expiresAt}::timestamptz,
+                 ${step.requestId}::text
+          WHERE true ${andAllMarked(marks)}
+          RETURNING id
+        )
+        ${spent('recorded', marks)}`.execute(database);
+      return usedMark(marks, rows[0]);
+    },
+
+    async refuse(step, now) {
+      await sql`
+        INSERT INTO exchanges (id, txn, parent, client_id, subject, user_id, grant_id, hops, origin, source, target, scope, issued_at, refused,
+                               request_id)
+        VALUES (${refusalId(step, step.rule, now)}, ${step.txn}, ${step.parent}, ${step.clientId}, ${step.subject}, ${step.userId ?? null},
+                ${step.grantId ?? null}, ${JSON.stringify(step.hops)}::jsonb, ${JSON.stringify(step.origin)}::jsonb, ${step.source ?? null},
+                ${step.target}, ${[...step.scope]}::text[], ${now}, ${step.rule}, ${step.requestId})
+        ON CONFLICT (id) DO UPDATE SET times = exchanges.times + 1`.execute(database);
+    },
+  };
+}
+
+/** Equal refusals of a minute share an id, and so a row: whoever asks in a loop fills no disk. */
+function refusalId({ parent, clientId, target }: Step, rule: string, now: Date): string {
+  const minute = new Date(Math.floor(now.getTime() / 60_000) * 60_000);
+  return mintId(minute, () => sha256(JSON.stringify([parent, clientId, target, rule])).subarray(0, 16));
+}
