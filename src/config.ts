@@ -260,6 +260,11 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   return parsed.data;
 }
 
+/** Our issuer, for commands: the configured one, or that of `dev`. */
+export function issuerOf({ GATEHOUSE_ISSUER: issuer, GATEHOUSE_TLS_CERT: cert, PORT: port }: Environment): string {
+  return issuer ?? `${cert === undefined ? 'http' : 'https'}://localhost:${port}`;
+}
+
 /**
  * The configuration of a server, checked for its mode.
  * @param defaults what `dev` brings itself: its database and the keys of its data folder
@@ -276,9 +281,8 @@ export function readConfig(
   }
   const tls = cert !== undefined && key !== undefined ? { cert, key } : undefined;
   const host = variables.HOST ?? (mode === 'dev' ? 'localhost' : '0.0.0.0');
-  const own = mode === 'dev' ? `${tls ? 'https' : 'http'}://localhost:${variables.PORT}` : undefined;
   const { issuer, databaseUrl, cookieKeys, keyEncryptionKeys } = required(mode, {
-    issuer: ['GATEHOUSE_ISSUER', variables.GATEHOUSE_ISSUER ?? own],
+    issuer: ['GATEHOUSE_ISSUER', mode === 'dev' ? issuerOf(variables) : variables.GATEHOUSE_ISSUER],
     databaseUrl: ['DATABASE_URL', variables.DATABASE_URL ?? defaults.databaseUrl],
     cookieKeys: ['GATEHOUSE_COOKIE_KEY', variables.GATEHOUSE_COOKIE_KEY ?? defaults.cookieKeys],
     keyEncryptionKeys: [

@@ -21,6 +21,7 @@ import { frontchannelLogout } from './features/frontchannel-logout/index.ts';
 import { introspection } from './features/introspection/index.ts';
 import { jar } from './features/jar/index.ts';
 import { jarm } from './features/jarm/index.ts';
+import { jwtBearer } from './features/jwt-bearer/index.ts';
 import { keyRotation } from './features/key-rotation/index.ts';
 import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
 import { postgresAttempts } from './features/login/attempts.pg.ts';
@@ -37,6 +38,7 @@ import { revocation } from './features/revocation/index.ts';
 import { selectAccount } from './features/select-account/index.ts';
 import { sessionManagement } from './features/session-management/index.ts';
 import { tokenEndpoint } from './features/token-endpoint/index.ts';
+import { tokenExchange } from './features/token-exchange/index.ts';
 import { userinfo } from './features/userinfo/index.ts';
 import { guardedPost } from './outgoing/guarded-fetch.ts';
 import type { Sql } from './postgres/database.ts';
@@ -75,6 +77,8 @@ export const features: readonly FeatureLine[] = [
   ({ database }) => par({ pushedRequests: postgresPushedRequests(database) }), //                RFC 9126
   ({ database }) => refreshToken({ refreshTokens: postgresRefreshTokens(database) }), //        RFC 6749 §6
   () => clientCredentials(), //                                                                 RFC 6749 §4.4
+  () => tokenExchange(), //                                                                     RFC 8693
+  () => jwtBearer(), //                                                                         RFC 7523 §2.1
   ({ dpopNonce }) => dpop({ demandsNonce: dpopNonce }), //                                      RFC 9449
   ({ profile }) => introspection(profile), //                                                   RFC 7662, RFC 9701
   () => revocation(), //                                                                        RFC 7009

@@ -200,6 +200,8 @@ describe('features.ts', () => {
     par: ['pushed_authorization_request_endpoint', 'require_pushed_authorization_requests'],
     'refresh-token': ['refresh_token', 'offline_access'],
     'client-credentials': ['client_credentials'],
+    'token-exchange': ['urn:ietf:params:oauth:grant-type:token-exchange'],
+    'jwt-bearer': ['urn:ietf:params:oauth:grant-type:jwt-bearer'],
     dpop: ['dpop_signing_alg_values_supported'],
     introspection: ['introspection_endpoint', 'introspection_endpoint_auth_methods_supported'],
     revocation: ['revocation_endpoint', 'revocation_endpoint_auth_methods_supported'],

@@ -5,11 +5,13 @@
  * its client bound to a key (DPoP, RFC 9449) is let in with a proof of that key only.
  */
 import { randomUUID } from 'node:crypto';
-import Fastify from 'fastify';
-import { resourceServer } from 'gatehouse/resource-server';
-import { type ClientSettings, discoverGatehouse, fetchAsItself } from './gatehouse.ts';
+import Fastify, { type FastifyReply } from 'fastify';
+import { type AccessToken, ExchangeFault, resourceServer } from 'gatehouse/resource-server';
+import type { ClientSettings } from './gatehouse.ts';
+import { callNext } from './next-api.ts';
 import { PICTURE_NAMES } from './pictures.ts';
 import { listenOn, whenStartedDirectly } from './settings.ts';
+import { type Told, toldBy } from './story.ts';
 
 /** What the API keeps of a photo; `object` is the picture's name in the storage. */
 interface Photo {
@@ -45,19 +47,17 @@ export interface PhotosApiSettings extends ClientSettings {
 
 export async function startPhotosApi(settings: PhotosApiSettings) {
   const { issuer, port, resource, storageApi, allowedOrigins } = settings;
-  const gatehouse = await discoverGatehouse(settings);
-  // Until it can exchange the user's token for one that the storage accepts (RFC 8693), the photos API goes to the storage
-  // in its own name: the storage trusts it to show each user only what is theirs.
-  const fetchFromStorage = fetchAsItself(gatehouse, storageApi, 'storage.read');
+  // On behalf of whoever called: the storage learns for whom, and through whom.
+  const fetchFromStorage = callNext(settings, storageApi, 'storage.read');
 
   // Every user, and the batch job as well, finds the same small album; what one adds, only that one sees.
   const added = new Map<string, Photo[]>();
   const albumOf = (owner: string) => [...DEMO_ALBUM, ...(added.get(owner) ?? [])];
 
-  async function withPicture(photo: Photo) {
-    const response = await fetchFromStorage(`/objects/${encodeURIComponent(photo.object)}`);
+  async function fromStorage(accessToken: AccessToken, path: string): Promise<string> {
+    const response = await fetchFromStorage(accessToken, path);
     if (!response.ok) throw new Error(`the storage answered ${response.status}`);
-    return { ...photo, picture: await response.text() };
+    return response.text();
   }
 
   const app = Fastify();
@@ -89,15 +89,38 @@ export async function startPhotosApi(settings: PhotosApiSettings) {
   });
 
   // onRequest, so that a request without a good token is refused before its body is read.
-  app.get('/photos', { onRequest: app.requireScope('photos.read') }, async (request, reply) => {
+  const reading = { onRequest: app.requireScope('photos.read') };
+  app.get('/photos', reading, async ({ accessToken }, reply) =>
+    answer(reply, async () => {
+      const photos = albumOf(accessToken.sub).map(async (photo) => {
+        const picture = await fromStorage(accessToken, `/objects/${encodeURIComponent(photo.object)}`);
+        return { ...photo, picture };
+      });
+      return { photos: await Promise.all(photos) };
+    }),
+  );
+  app.get('/story', reading, async ({ accessToken }, reply) =>
+    answer(reply, async () => {
+      const { told } = JSON.parse(await fromStorage(accessToken, '/story')) as { told: Told[] };
+      return { told: [toldBy('Photos API', accessToken), ...told] };
+    }),
+  );
+
+  /** A refused exchange with `invalid_request` is the caller's: its token has ended. All else is ours. */
+  async function answer(reply: FastifyReply, make: () => Promise<unknown>): Promise<unknown> {
     reply.header('cache-control', 'no-store');
     try {
-      return { photos: await Promise.all(albumOf(request.accessToken.sub).map(withPicture)) };
+      return await make();
     } catch (error) {
+      if (error instanceof ExchangeFault && error.code === 'invalid_request')
+        return reply
+          .code(401)
+          .header('www-authenticate', 'Bearer error="invalid_token"')
+          .send({ error: 'invalid_token' });
       console.error('The storage could not be read:', error instanceof Error ? error.message : error);
       return reply.code(502).send({ error: 'storage_unavailable' });
     }
-  });
+  }
 
   const newPhoto = {
     type: 'object',

@@ -21,6 +21,8 @@ export interface Tokens {
 
 /** Who has signed in, with what Gatehouse gave for it. */
 export interface Account {
+  /** Their name at Gatehouse, as every token says it. */
+  readonly sub: string;
   readonly name: string;
   readonly email: string | undefined;
   /** Goes back to Gatehouse when they sign out: says who does, and which of their sign-ins. */

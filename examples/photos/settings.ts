@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url';
 const WEB_APP = 'http://localhost:4000';
 const PHOTOS_API = 'http://localhost:4001';
 const STORAGE_API = 'http://localhost:4002';
+const ARCHIVE_API = 'http://localhost:4003';
 
 /** This machine only; in a container PHOTOS_HOST says `0.0.0.0`, and its published ports say who gets in. */
 export const listenOn = process.env.PHOTOS_HOST ?? 'localhost';
@@ -22,7 +23,7 @@ class SetupFault extends Error {}
 /** Seconds to wait for Gatehouse: it may have been started in the same moment. */
 const PATIENCE = 30;
 
-/** What each of the four roles is started with. */
+/** What each of the roles is started with. */
 type DemoSettings = Awaited<ReturnType<typeof readSettings>>;
 
 /** Reads the settings once Gatehouse answers. */
@@ -53,7 +54,8 @@ async function readSettings() {
       storageApi: STORAGE_API,
       allowedOrigins: [WEB_APP],
     },
-    storageApi: { ...credentials('storage-api'), port: 4002, resource: STORAGE_API },
+    storageApi: { ...credentials('storage-api'), port: 4002, resource: STORAGE_API, archiveApi: ARCHIVE_API },
+    archiveApi: { issuer, port: 4003, resource: ARCHIVE_API },
     batch: { ...credentials('photos-batch'), photosApi: PHOTOS_API },
   };
 }

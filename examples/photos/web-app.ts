@@ -16,6 +16,8 @@ import { drawPicture } from './pictures.ts';
 import { type Account, beginSignIn, isCsrfTokenOf, Sessions, type Tokens, takeSignIn } from './sessions.ts';
 import { listenOn, whenStartedDirectly } from './settings.ts';
 import { serveSpa } from './spa-pages.ts';
+import type { Told } from './story.ts';
+import { storySection } from './story-section.ts';
 import { albumPage, homeLink, homePage, messagePage, type PhotoWithPicture, signInLink } from './web-pages.ts';
 
 export interface WebAppSettings extends ClientSettings {
@@ -111,14 +113,18 @@ export async function startWebApp(settings: WebAppSettings) {
     const name = person.name ?? person.preferred_username ?? sub;
     // A new session with a new name: whoever knew the old one, or planted it, is not signed in.
     sessions.end(session);
-    const signedIn = sessions.start({ name, email: person.email, idToken, tokens: tokensOf(granted) });
+    const signedIn = sessions.start({ sub, name, email: person.email, idToken, tokens: tokensOf(granted) });
     return setCookie(reply, signedIn.id).redirect('/photos', 303);
   });
 
   app.get('/photos', async (request, reply) => {
     const session = sessionOf(request);
     if (session?.account === undefined) return reply.redirect('/', 303);
-    return show(reply, albumPage(session, await fetchPhotos(session.account)));
+    const [{ photos }, { told }] = await Promise.all([
+      fetchFromPhotos<{ photos: PhotoWithPicture[] }>(session.account, '/photos'),
+      fetchFromPhotos<{ told: Told[] }>(session.account, '/story'),
+    ]);
+    return show(reply, albumPage(session, photos, storySection(session.account, told)));
   });
 
   app.post<{ Body: { csrf?: unknown } | undefined }>('/logout', async (request, reply) => {
@@ -142,20 +148,20 @@ export async function startWebApp(settings: WebAppSettings) {
     return reply.redirect(url.href, 303);
   });
 
-  async function fetchPhotos(account: Account): Promise<PhotoWithPicture[]> {
+  async function fetchFromPhotos<Answer>(account: Account, path: string): Promise<Answer> {
     if (account.tokens.expiresAt < Date.now()) {
       account.refreshing ??= refresh(account).finally(() => {
         account.refreshing = undefined;
       });
       await account.refreshing;
     }
-    const response = await fetch(new URL('/photos', photosApi), {
+    const response = await fetch(new URL(path, photosApi), {
       headers: { authorization: `Bearer ${account.tokens.accessToken}` },
       signal: AbortSignal.timeout(10_000),
     });
     if (response.status === 401) throw new SignInNeeded();
     if (!response.ok) throw new Error(`the photos API answered ${response.status}`);
-    return ((await response.json()) as { photos: PhotoWithPicture[] }).photos;
+    return (await response.json()) as Answer;
   }
 
   async function refresh(account: Account): Promise<void> {

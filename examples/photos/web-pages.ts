@@ -29,7 +29,7 @@ export function homePage(session: Session | undefined): Html {
   );
 }
 
-export function albumPage(session: Session, photos: readonly PhotoWithPicture[]): Html {
+export function albumPage(session: Session, photos: readonly PhotoWithPicture[], story: Html | undefined): Html {
   return page(
     'Your album',
     session,
@@ -42,7 +42,8 @@ export function albumPage(session: Session, photos: readonly PhotoWithPicture[])
           <figcaption><strong>${title}</strong> <span>${place}</span></figcaption>
         </figure></li>`,
       )}
-      </ul>`,
+      </ul>
+      ${story}`,
   );
 }
 

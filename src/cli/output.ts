@@ -6,13 +6,17 @@ import { OperatorError } from '../operator/users.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
 
-/** Prints one thing or a list in the form the command was asked for. */
-export function print(command: Command, result: Row | readonly Row[]): void {
-  const { format = Array.isArray(result) && process.stdout.isTTY ? 'table' : 'json' } = command.optsWithGlobals<{
+/**
+ * Prints one thing or a list in the form the command was asked for.
+ * @param drawn what people get instead of a table
+ */
+export function print(command: Command, result: Row | readonly Row[], drawn?: string): void {
+  const isForPeople = Array.isArray(result) || drawn !== undefined;
+  const { format = isForPeople && process.stdout.isTTY ? 'table' : 'json' } = command.optsWithGlobals<{
     format?: string;
   }>();
   if (format === 'json') console.log(JSON.stringify(result, null, 2));
-  else console.log(Array.isArray(result) ? table(result) : facts(result as Row));
+  else console.log(drawn ?? (Array.isArray(result) ? table(result) : facts(result as Row)));
 }
 
 function facts(row: Row): string {
@@ -22,7 +26,7 @@ function facts(row: Row): string {
     .join('\n');
 }
 
-function table(rows: readonly Row[]): string {
+export function table(rows: readonly Row[]): string {
   const [first] = rows;
   if (!first) return '(none)';
   const names = Object.keys(first);
@@ -78,12 +82,13 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   };
 }
 
-/** @throws OperatorError when there is nothing */
-export function found<T>(value: T | undefined, what: string): T {
+/**
+ * @param group whose `list` shows those there are
+ * @throws OperatorError when there is nothing
+ */
+export function found<T>(value: T | undefined, what: string, group = `${what.split(' ').at(-1)}s`): T {
   if (value === undefined)
-    throw new OperatorError(
-      `There is no such ${what}: \`gatehouse ${what.split(' ').at(-1)}s list\` shows those there are.`,
-    );
+    throw new OperatorError(`There is no such ${what}: \`gatehouse ${group} list\` shows those there are.`);
   return value;
 }
 

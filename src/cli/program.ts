@@ -1,6 +1,8 @@
 /** The commands of the one binary. */
 import { Command, Option } from 'commander';
+import { callCommands } from './calls.ts';
 import { clientCommands } from './clients.ts';
+import { exchangePolicyCommands } from './exchange-policies.ts';
 import { grantCommands } from './grants.ts';
 import { keyCommands } from './keys.ts';
 import { logoutCommands } from './logouts.ts';
@@ -8,6 +10,7 @@ import { onOneLine } from './output.ts';
 import { profileCommands } from './profile.ts';
 import { resourceCommands } from './resources.ts';
 import { runCommands } from './run.ts';
+import { trustDomainCommands } from './trust-domains.ts';
 import { userCommands } from './users.ts';
 
 /** @returns the whole command line, to be parsed: it throws commander's errors and has told them on stderr by then */
@@ -19,6 +22,9 @@ export function createProgram(): Command {
     clientCommands,
     userCommands,
     resourceCommands,
+    exchangePolicyCommands,
+    trustDomainCommands,
+    callCommands,
     keyCommands,
     grantCommands,
     logoutCommands,

@@ -1,7 +1,7 @@
 /** `gatehouse resources …` */
 import type { Command } from 'commander';
-import { changeResource, registerResource } from '../operator/resources.ts';
-import { deleteResource, findResource, listResources } from '../postgres/resources.pg.ts';
+import { changeResource, registerResource, removeResource } from '../operator/resources.ts';
+import { findResource, listResources } from '../postgres/resources.pg.ts';
 import { found, print, readInput } from './output.ts';
 import { inWorkplace } from './workplace.ts';
 
@@ -65,7 +65,7 @@ export function resourceCommands(program: Command): void {
     .command('delete <resource>')
     .description('Delete an API; its scopes are unknown from then on')
     .action(async (resource, _options, command) => {
-      const outcome = await inWorkplace(({ database }) => deleteResource(database, resource));
+      const outcome = await inWorkplace(({ database }) => removeResource(database, resource));
       found(outcome === 'deleted' ? outcome : undefined, 'resource');
       print(command, { resource, deleted: true });
     });

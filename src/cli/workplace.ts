@@ -2,7 +2,7 @@
  * Where a command works: the database of the environment, or the embedded one of the data folder, which is joined when
  * it runs and started for the command's own duration when it does not.
  */
-import { ConfigurationError, type Environment, readEnvironment } from '../config.ts';
+import { ConfigurationError, type Environment, issuerOf, readEnvironment } from '../config.ts';
 import { features } from '../features.ts';
 import { developmentKeys } from '../operator/data-folder.ts';
 import { OperatorError } from '../operator/users.ts';
@@ -22,6 +22,8 @@ import { systemContext } from '../server.ts';
 export interface Workplace {
   readonly database: Sql;
   readonly context: Context;
+  /** The server's; it is not asked, so the command's environment has to say it where the server's does. */
+  readonly issuer: string;
   readonly profile: Profile;
   readonly rules: RegistrationRules;
   readonly passwords: Passwords;
@@ -86,6 +88,7 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
     const result = await work({
       database: database.sql,
       context,
+      issuer: issuerOf(variables),
       profile,
       rules,
       passwords,

@@ -1,6 +1,6 @@
 /**
- * Demo data: two people whose passwords everybody knows, two APIs, and the clients that the profile allows: five with a secret
- * or none, or one with a key of its own. Only `gatehouse dev` makes it, only on loopback, only in a database without users;
+ * Demo data: two people whose passwords everybody knows, three APIs (demo-exchange.ts has the third), and the clients that the profile
+ * allows: six with a secret or none, or one with a key of its own. Only `gatehouse dev` makes it, only on loopback, only in a database without users;
  * `serve` refuses a database that holds it.
  */
 import { findClientRecord, isClientIdTaken } from '../postgres/clients.pg.ts';
@@ -11,10 +11,12 @@ import type { UserClaims } from '../protocol/claims.ts';
 import { type ClientRecord, hasSecret, type RegistrationRules, toClient } from '../protocol/client.ts';
 import type { JsonWebKeySet } from '../protocol/client-keys.ts';
 import type { Context } from '../protocol/context.ts';
+import { TOKEN_EXCHANGE } from '../protocol/exchanges.ts';
 import { generateSigningKey } from '../protocol/jose.ts';
 import { type Passwords, sha256 } from '../protocol/secrets.ts';
 import { changeClient, registerClient, rotateSecret } from './clients.ts';
 import { type DemoCredential, type DemoSecrets, readDemoSecrets, writeDemoSecrets } from './data-folder.ts';
+import { ensureDemoExchange } from './demo-exchange.ts';
 import { registerResource } from './resources.ts';
 import { registerUser } from './users.ts';
 
@@ -134,18 +136,27 @@ const CLIENTS: readonly DemoClient[] = [
   {
     client_id: 'photos-api',
     client_name: 'Photos API',
-    grant_types: ['client_credentials'],
+    grant_types: [TOKEN_EXCHANGE],
     token_endpoint_auth_method: 'client_secret_basic',
-    scope: 'storage.read',
+    scope: '',
   },
   {
     client_id: 'storage-api',
     client_name: 'Storage API',
-    grant_types: [],
+    grant_types: [TOKEN_EXCHANGE],
     token_endpoint_auth_method: 'client_secret_basic',
     scope: '',
   },
 ];
+
+/** The last one to be made: {@link ensureDemoExchange}. */
+const ARCHIVE_CLIENT: DemoClient = {
+  client_id: 'archive-api',
+  client_name: 'Archive API',
+  grant_types: [],
+  token_endpoint_auth_method: 'client_secret_basic',
+  scope: '',
+};
 
 /** Under a profile that binds tokens to keys: a client that shares no secret with anybody. */
 const FAPI_CLIENT: DemoClient = {
@@ -186,6 +197,9 @@ export async function ensureDemoData(database: Sql, options: DemoOptions): Promi
   }
   const clients: Record<string, DemoCredential> = {};
   for (const client of demoClients(rules)) {
+    const isFirstTime = !populated || !(await isClientIdTaken(database, ARCHIVE_CLIENT.client_id));
+    if (client === ARCHIVE_CLIENT && isFirstTime)
+      await ensureDemoExchange(database, { issuer, rules, now: context.now() });
     const credential = await ensureClient(client, kept?.clients[client.client_id], database, options);
     if (credential) clients[client.client_id] = credential;
   }
@@ -199,7 +213,7 @@ export async function ensureDemoData(database: Sql, options: DemoOptions): Promi
 
 /** Those that the profile allows. */
 function demoClients({ profile, clientAuthenticationMethods: methods }: RegistrationRules): readonly DemoClient[] {
-  const offered = [...CLIENTS, ...(profile.requiresSenderConstraint ? [FAPI_CLIENT] : [])];
+  const offered = [...CLIENTS, ARCHIVE_CLIENT, ...(profile.requiresSenderConstraint ? [FAPI_CLIENT] : [])];
   return offered.filter(({ token_endpoint_auth_method: method }) => methods.has(method));
 }
 

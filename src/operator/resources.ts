@@ -1,8 +1,10 @@
 /** What operators do with resources (APIs): the verbs behind `gatehouse resources` and the demo data. */
 import type { Sql } from '../postgres/database.ts';
-import { createResource, updateResource } from '../postgres/resources.pg.ts';
+import { createResource, deleteResource, updateResource } from '../postgres/resources.pg.ts';
+import { findTrustDomain } from '../postgres/trust-domains.pg.ts';
 import type { Profile } from '../protocol/profile.ts';
 import { type ResourceMetadata, resourceMetadata } from '../protocol/resource.ts';
+import { refuseWhileNamed } from './trust-domains.ts';
 import { OperatorError, parse } from './users.ts';
 
 const TAKEN = {
@@ -27,6 +29,8 @@ export async function registerResource(
   now: Date,
 ): Promise<ResourceMetadata> {
   const metadata = checkResource(input, profile);
+  // A policy says by one name where a token comes from: a JWT that names its issuer must not pass for a token for an API.
+  if (await findTrustDomain(database, metadata.resource)) throw new OperatorError('resource: is a trust domain');
   const outcome = await createResource(database, metadata, now);
   if (outcome === 'taken') throw new OperatorError('resource: is registered already');
   if (outcome !== 'created') throw new OperatorError(TAKEN[outcome]);
@@ -47,4 +51,13 @@ export async function changeResource(
   const outcome = await updateResource(database, metadata, now);
   if (outcome === 'scope_taken' || outcome === 'type_taken') throw new OperatorError(TAKEN[outcome]);
   return metadata;
+}
+
+/**
+ * @returns `unknown` when there is none
+ * @throws OperatorError naming the exchange policies that lead from or to it
+ */
+export async function removeResource(database: Sql, resource: string): Promise<'deleted' | 'unknown'> {
+  await refuseWhileNamed(database, resource, 'resource');
+  return deleteResource(database, resource);
 }

@@ -139,6 +139,7 @@ export function deleteClient(database: Sql, id: string, now: Date): Promise<'del
     await sql`DELETE FROM client_secrets WHERE client_id = ${id}`.execute(transaction);
     await sql`DELETE FROM client_origins WHERE client_id = ${id}`.execute(transaction);
     await sql`DELETE FROM client_logos WHERE client_id = ${id}`.execute(transaction);
+    await sql`DELETE FROM exchange_policies WHERE client_id = ${id}`.execute(transaction);
     await raiseVersion(transaction);
     return 'deleted';
   });

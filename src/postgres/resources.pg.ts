@@ -49,11 +49,13 @@ export function updateResource(
   });
 }
 
+/** @returns `unknown` also for one that an exchange policy leads from or to: those go first */
 export function deleteResource(database: Sql, resource: string): Promise<'deleted' | 'unknown'> {
   return changing(database, async (transaction) => {
-    const { rows } = await sql`DELETE FROM resources WHERE resource = ${resource} RETURNING resource`.execute(
-      transaction,
-    );
+    const { rows } = await sql`
+      DELETE FROM resources WHERE resource = ${resource}
+        AND NOT EXISTS (SELECT FROM exchange_policies WHERE source = ${resource} OR target = ${resource})
+      RETURNING resource`.execute(transaction);
     return rows.length === 0 ? 'unknown' : 'deleted';
   });
 }

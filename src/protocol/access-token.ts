@@ -137,14 +137,19 @@ export async function withOpenAccess(
   return { ...token, scope, authorizationDetails, ...(mayAct && { mayAct }) };
 }
 
-/** What was had by exchange is not the client's to ask for otherwise: it is open for as long as the policy gives it. */
+/**
+ * What was had by exchange is not the client's to ask for otherwise: it is open for as long as the policy gives it, and every one
+ * before it in the call is still there.
+ */
 async function openByPolicy(
   granted: readonly string[],
-  { policy: name }: Call,
+  { policy: name, hops }: Call,
   resources: Resources,
   { catalogue }: AuthorizationServer,
 ): Promise<string[]> {
-  const policy = (await catalogue.exchangePolicies()).get(name);
+  const policies = await catalogue.exchangePolicies();
+  const policy = policies.get(name);
+  if (!hops.every((hop) => hop.policy === undefined || policies.get(hop.policy))) return [];
   return granted.filter((token) => policy && canGive(policy, token) && resources.isKnownScope(token));
 }
 

@@ -1,9 +1,8 @@
 /**
- * The authorization request, checked: RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1, RFC 8707 §2, RFC 9396 §2. Everything here can
- * already be told to the client, so every refusal is sent.
+ * The authorization request, checked: RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1, RFC 8707 §2, RFC 9396 §2, RFC 9470 §5.
+ * Everything here can already be told to the client, so every refusal is sent.
  *
  * Known and not read, because there is one language and one look to offer: `ui_locales`, `claims_locales`, `display`.
- * `acr_values` is a wish; what was reached is in the ID token.
  */
 import { parseAuthorizationDetails } from './authorization-details.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
@@ -66,6 +65,7 @@ export const AUTHORIZATION_PARAMETERS: ReadonlySet<string> = new Set([
   'nonce',
   'prompt',
   'max_age',
+  'acr_values',
   'login_hint',
   'id_token_hint',
   'claims',
@@ -101,7 +101,7 @@ export async function parseAuthorizationRequest(
     loginHint: parameters.get('login_hint'),
     claims,
     ...(await parseSubject(parameters, claims, client, now, server)),
-    acrCanBeMet: acrCanBeMet(claims),
+    acrCanBeMet: essentialAcrCanBeMet(claims) && acrValuesCanBeMet(parameters),
   };
 }
 
@@ -171,10 +171,20 @@ async function parseSubject(
   };
 }
 
-/** Core §5.5.1.1: an essential `acr` that cannot be had fails the request; any other is a wish (`acr_values` too). */
-function acrCanBeMet({ idToken }: ClaimsRequest): boolean {
+/** Core §5.5.1.1: an essential `acr` that cannot be had fails the request; asked for as a claim, any other is a wish. */
+function essentialAcrCanBeMet({ idToken }: ClaimsRequest): boolean {
   const { acr } = idToken;
   return !acr?.essential || acr.values === undefined || acr.values.includes(PASSWORD_AUTHENTICATION.acr);
+}
+
+/**
+ * RFC 9470 §5: one of `acr_values` has to be reached. An API that was not satisfied would not be by the next token either, and
+ * its client would send the person round and round. A bare number is left out: it is a level of a scale that nobody
+ * named (Core §2 wants URIs and registered names), and as long as nothing else is asked for, a wish as in Core §3.1.2.1.
+ */
+function acrValuesCanBeMet(parameters: Parameters): boolean {
+  const names = (parameters.get('acr_values') ?? '').split(' ').filter((value) => /[^0-9]/.test(value));
+  return names.length === 0 || names.includes(PASSWORD_AUTHENTICATION.acr);
 }
 
 function parseNonce(parameters: Parameters): string | undefined {

@@ -42,10 +42,12 @@ export interface Origin {
   readonly grant_type: string;
 }
 
-/** One step: who asked, towards what. */
+/** One step: who asked, towards what, and what allowed it. */
 export interface Hop {
   readonly client: string;
   readonly target: string;
+  /** By its name; gone, all that came of the step is over. */
+  readonly policy?: string;
 }
 
 export interface Call {

@@ -26,7 +26,13 @@ export interface JsonWebKeySet {
 /** The form of a key set, wherever it comes from. What the keys are is looked at when one is needed. */
 export const keySet = z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(50) });
 
-/** Key sets at addresses of clients (src/outgoing). */
+/** Where somebody's keys are: here or there (RFC 7591 §2). Of a client it is its metadata, which were checked. */
+export interface KeySource {
+  readonly jwks?: unknown;
+  readonly jwks_uri?: unknown;
+}
+
+/** Key sets at addresses of clients and trust domains (src/outgoing). */
 export interface RemoteKeys {
   /**
    * The key set at a `jwks_uri`, kept for some minutes.
@@ -65,10 +71,20 @@ export function verifyJwtOf(
   rules: ClientJwtRules,
   server: AuthorizationServer,
 ): Promise<JwtClaims> {
-  return verifyClientJwt(jwt, rules, async (header) => {
-    const [key] = await searchKeys(client, (keys) => verifyingKeys(keys, header), server);
-    return key;
-  });
+  return verifyClientJwt(jwt, rules, (header) => findVerifyingKey(client.metadata, header, server));
+}
+
+/**
+ * The one key of somebody's that a JWT with this header is signed with.
+ * @throws Unavailable when the keys cannot be fetched
+ */
+export async function findVerifyingKey(
+  source: KeySource,
+  header: JwtHeader,
+  server: AuthorizationServer,
+): Promise<ClientJwk | undefined> {
+  const [key] = await searchKeys(source, (keys) => verifyingKeys(keys, header), server);
+  return key;
 }
 
 /** OpenID Connect Core §10.1: a set of several keys is chosen from by `kid`. Trying them all would let the signature choose. */
@@ -89,7 +105,7 @@ export async function encryptForClient(
   choice: Encryption,
   server: AuthorizationServer,
 ): Promise<string> {
-  const keys = await searchKeys(client, (all) => encryptionKeys(all, choice.alg), server);
+  const keys = await searchKeys(client.metadata, (all) => encryptionKeys(all, choice.alg), server);
   for (const key of keys) {
     const encrypted = await encrypt(text, key, choice);
     if (encrypted !== undefined) return encrypted;
@@ -105,9 +121,9 @@ function encryptionKeys(keys: readonly ClientJwk[], alg: string): readonly Clien
   return [...fitting.filter(({ use }) => use === 'enc'), ...fitting.filter(({ use }) => use === undefined)];
 }
 
-/** Those of the client's keys that `choose` takes; where it takes none, they are fetched anew: it may have changed them. */
+/** Those keys that `choose` takes; where it takes none, they are fetched anew: their owner may have changed them. */
 export async function searchKeys(
-  { metadata: { jwks, jwks_uri } }: Client,
+  { jwks, jwks_uri }: KeySource,
   choose: (keys: readonly ClientJwk[]) => readonly ClientJwk[],
   { remoteKeys }: AuthorizationServer,
 ): Promise<readonly ClientJwk[]> {

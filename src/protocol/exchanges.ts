@@ -8,6 +8,11 @@ import type { Confirmation } from './confirmation.ts';
 import type { Minted } from './feature.ts';
 import type { ReplayMark } from './replay.ts';
 
+/** RFC 8693 §2.1. */
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** RFC 7523 §2.1. */
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+
 /** What is known of a step, whatever became of it. */
 export interface Step {
   readonly txn: string;

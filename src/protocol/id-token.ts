@@ -6,14 +6,16 @@
  */
 import { createHash } from 'node:crypto';
 import { seconds } from './access-token.ts';
-import type { Authorization } from './authorization.ts';
+import type { Authentication, Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsRequested } from './claims-request.ts';
 import type { Client } from './client.ts';
+import { TOKEN_EXCHANGE } from './exchanges.ts';
 import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
 import { encryptionAlgs, encryptionEncs } from './jose-client.ts';
 import { profileOf } from './profile.ts';
 import { asRegistered } from './response-encryption.ts';
+import { isUuid, mintId } from './secrets.ts';
 import { sidOf } from './session.ts';
 import { subjectOf, subjectTypes } from './subject.ts';
 
@@ -51,13 +53,14 @@ export async function mintIdToken(
 ): Promise<string> {
   const { authentication, nonce, client, user, signInId } = authorization;
   const alg = idTokenAlg(client, server);
+  const exp = seconds(now) + server.profile.lifetimes.idToken;
   const signed = await signJwt(await server.keyring.signing(alg), TYP, {
     ...claimsRequested(user, authorization.claims.idToken, client.scope),
     iss: server.issuer,
     sub: subjectOf(user, client, server),
     aud: client.id,
     iat: seconds(now),
-    exp: seconds(now) + server.profile.lifetimes.idToken,
+    exp,
     at_hash: leftHalf(accessToken, alg),
     ...(authentication && {
       auth_time: seconds(authentication.time),
@@ -66,8 +69,27 @@ export async function mintIdToken(
     }),
     ...(signInId !== undefined && { sid: sidOf(signInId, client.id, server) }),
     ...(nonce !== undefined && { nonce }),
+    ...whereItStands(authorization, exp, now, server),
   });
   return asRegistered(signed, client, 'id_token', server);
+}
+
+/**
+ * For clients that may exchange it (RFC 8693): what names it, and the grant it came from, so that it can be asked whether that
+ * stands. Such a token does not outlive its grant.
+ */
+function whereItStands(
+  { client, grantId, expiresAt }: Authorization,
+  exp: number,
+  now: Date,
+  { context }: AuthorizationServer,
+): Record<string, unknown> {
+  if (grantId === undefined || !client.grantTypes.includes(TOKEN_EXCHANGE)) return {};
+  return {
+    jti: mintId(now, context.random),
+    grant_id: grantId,
+    exp: expiresAt ? Math.min(exp, seconds(expiresAt)) : exp,
+  };
 }
 
 /** Core §3.1.3.6: base64url of the left half of the hash that goes with `alg` (for EdDSA over Ed25519: SHA-512). */
@@ -111,4 +133,54 @@ export async function readIdTokenHint(
   const { aud, sub, sid, at_hash } = claims ?? {};
   if (typeof aud !== 'string' || typeof sub !== 'string' || typeof at_hash !== 'string') return undefined;
   return { clientId: aud, subject: sub, sid: typeof sid === 'string' ? sid : undefined };
+}
+
+/** What one of our ID tokens says that was made to be exchanged. */
+export interface ExchangeableIdToken {
+  readonly jti: string;
+  readonly grantId: string;
+  readonly clientId: string;
+  readonly subject: string;
+  readonly authentication: Authentication | undefined;
+  readonly issuedAt: Date;
+  readonly expiresAt: Date;
+}
+
+/**
+ * Reads an ID token of ours that its client wants to exchange (RFC 8693 §3). Its signature, type, issuer and end are checked; whether its
+ * grant stands is not asked.
+ * @returns `undefined` for anything else, among it ID tokens of clients that are not registered for it
+ */
+export async function readIdToken(
+  token: string,
+  now: Date,
+  server: AuthorizationServer,
+): Promise<ExchangeableIdToken | undefined> {
+  const findKey = await server.keyring.verifying();
+  const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  // We signed it, so its claims have the types we gave them; `at_hash` is what other things of this type lack.
+  const { jti, grant_id, aud, sub, at_hash, auth_time, acr, amr, iat, exp } = (claims ?? {}) as {
+    jti?: string;
+    grant_id?: string;
+    aud?: unknown;
+    sub?: string;
+    at_hash?: string;
+    auth_time?: number;
+    acr?: string;
+    amr?: string[];
+    iat?: number;
+    exp?: number;
+  };
+  if (!isUuid(jti) || !isUuid(grant_id) || typeof aud !== 'string' || sub === undefined || at_hash === undefined)
+    return undefined;
+  return {
+    jti,
+    grantId: grant_id,
+    clientId: aud,
+    subject: sub,
+    authentication:
+      auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
+    issuedAt: new Date((iat ?? 0) * 1000),
+    expiresAt: new Date((exp ?? 0) * 1000),
+  };
 }

@@ -16,6 +16,8 @@ export type ClientJwk = Readonly<Record<string, unknown>>;
 export interface JwtHeader {
   readonly alg: string;
   readonly kid: string | undefined;
+  /** In lower case, without `application/`; one of those that were allowed, if it says any. */
+  readonly typ: string | undefined;
 }
 
 export type JwtClaims = Readonly<Record<string, unknown>>;
@@ -78,11 +80,11 @@ export async function verifyClientJwt(
   for (const name of [...FOREIGN_KEYS, 'crit']) {
     if (Object.hasOwn(header, name)) throw new JwtRefused(`its header has ${name}, which is not accepted`);
   }
-  checkType(header.typ, rules);
+  const typ = checkedType(header.typ, rules);
   const { kid } = header;
   if (kid !== undefined && typeof kid !== 'string') throw new JwtRefused('its kid is not a string');
   const claims = parse(payload);
-  const jwk = await findKey({ alg, kid });
+  const jwk = await findKey({ alg, kid, typ });
   const key = jwk && isKeyFor(jwk, 'sig', alg) ? publicKeyOf(jwk) : undefined;
   if (!key) throw new JwtRefused('no key of the client fits it');
   try {
@@ -101,10 +103,11 @@ function allowedAlg({ alg }: JwtClaims, { algs }: ClientJwtRules): string {
 }
 
 /** RFC 7515 §4.1.9: a media type, compared without case, its `application/` usually left out. */
-function checkType(typ: unknown, { typs }: ClientJwtRules): void {
-  if (typ === undefined) return;
+function checkedType(typ: unknown, { typs }: ClientJwtRules): string | undefined {
+  if (typ === undefined) return undefined;
   const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : undefined;
   if (type === undefined || !typs.includes(type)) throw new JwtRefused('its typ is that of something else');
+  return type;
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

@@ -101,7 +101,8 @@ async function idTokenFor(
   { now }: TokenRequest,
   server: AuthorizationServer,
 ): Promise<string | undefined> {
-  const { user } = authorization;
-  if (!user || !target.scope.includes('openid')) return undefined;
+  const { user, call } = authorization;
+  // What was made from another token is no sign-in at the client that has it now.
+  if (!user || call || !target.scope.includes('openid')) return undefined;
   return mintIdToken({ ...authorization, user }, accessToken, now, server);
 }

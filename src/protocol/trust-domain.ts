@@ -23,7 +23,7 @@ export const trustDomainMetadata = z
       .array(z.enum(signingAlgs))
       .min(1)
       .default([...signingAlgs]),
-    /** `typ` of its JWTs; without, any but those of other kinds of tokens. */
+    /** `typ` of its JWTs, which they must say then; without, none, or one that is meant for this (foreign-jwt.ts). */
     jwt_types: z.array(z.string().min(1).max(100)).max(10).default([]),
   })
   .refine(({ jwks, jwks_uri }) => jwks === undefined || jwks_uri === undefined, {
@@ -40,7 +40,7 @@ export interface TrustDomain {
   readonly jwks: TrustDomainMetadata['jwks'];
   readonly jwksUri: string | undefined;
   readonly signingAlgs: readonly SigningAlg[];
-  /** In lower case. */
+  /** In lower case, without `application/`. */
   readonly jwtTypes: readonly string[];
 }
 
@@ -51,12 +51,13 @@ export function toTrustDomain(metadata: TrustDomainMetadata): TrustDomain {
     jwks: metadata.jwks,
     jwksUri: metadata.jwks_uri,
     signingAlgs: metadata.signing_algs,
-    jwtTypes: metadata.jwt_types.map((type) => type.toLowerCase()),
+    jwtTypes: metadata.jwt_types.map((type) => type.toLowerCase().replace(/^application\//, '')),
   };
 }
 
 function isIssuer(value: string): boolean {
   const url = parseUrl(value);
-  if (!url || /[?#]/.test(value) || /[^\x21-\x7E]/.test(value)) return false;
+  // `|` is no character of URIs, and parts issuer and `sub` of foreign subjects.
+  if (!url || /[?#|]/.test(value) || /[^\x21-\x7E]/.test(value)) return false;
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url));
 }

@@ -1,5 +1,5 @@
 /**
- * The authorization server's metadata, RFC 8414 §3: where its keys and its introspection endpoint are.
+ * The authorization server's metadata, RFC 8414 §3: where its keys and its endpoints are.
  *
  * Invariant: only a document whose `issuer` is exactly the configured one is used (§3.3), so a server that can answer at
  * that address cannot speak for another issuer.
@@ -14,6 +14,7 @@ import { NoVerdict } from './refusal.ts';
 export interface AuthorizationServerMetadata {
   readonly jwks_uri?: unknown;
   readonly introspection_endpoint?: unknown;
+  readonly token_endpoint?: unknown;
 }
 
 const MAX_AGE_MILLISECONDS = 10 * 60 * 1000;

@@ -1,5 +1,5 @@
 /**
- * How the API proves itself to the introspection endpoint: by a secret (RFC 6749 §2.3.1) or by a key of its own
+ * How the API proves itself to the authorization server: by a secret (RFC 6749 §2.3.1) or by a key of its own
  * (`private_key_jwt`, RFC 7523 §2.2), which is what FAPI 2.0 asks for.
  */
 import { createPrivateKey, randomUUID } from 'node:crypto';

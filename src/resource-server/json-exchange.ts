@@ -7,12 +7,20 @@ import { NoVerdict } from './refusal.ts';
 
 const MAX_RESPONSE_BYTES = 64 * 1024;
 
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** In lower case, without parameters. */
+  readonly contentType: string;
+  readonly text: string;
+}
+
 /**
  * @param url an endpoint that {@link requireSecureUrl} accepted
  * @param timeoutSeconds for the whole exchange, the reading of the body included
  * @param init method, headers and body; a GET without it
  * @param mediaType what is asked for
- * @returns the body of a 200
+ * @param statuses of usable answers
  * @throws NoVerdict for any other answer, and for none
  */
 export async function exchange(
@@ -20,7 +28,8 @@ export async function exchange(
   timeoutSeconds: number,
   init: RequestInit,
   mediaType: string,
-): Promise<{ readonly text: string; readonly contentType: string }> {
+  statuses: readonly number[] = [200],
+): Promise<Answer> {
   try {
     const response = await fetch(url, {
       ...init,
@@ -28,12 +37,13 @@ export async function exchange(
       redirect: 'error',
       signal: AbortSignal.timeout(Math.ceil(timeoutSeconds * 1000)),
     });
-    if (response.status !== 200) {
+    const { status, headers } = response;
+    if (!statuses.includes(status)) {
       await response.body?.cancel();
-      throw new Error(`status ${response.status}`);
+      throw new Error(`status ${status}`);
     }
-    const [contentType = ''] = (response.headers.get('content-type') ?? '').split(';');
-    return { text: await readText(response), contentType: contentType.trim().toLowerCase() };
+    const [contentType = ''] = (headers.get('content-type') ?? '').split(';');
+    return { status, headers, contentType: contentType.trim().toLowerCase(), text: await readText(response) };
   } catch (cause) {
     throw new NoVerdict(`${init.method ?? 'GET'} ${url.origin}${url.pathname} gave no usable answer`, { cause });
   }
@@ -45,7 +55,11 @@ export async function exchangeJson(
   timeoutSeconds: number,
   init: RequestInit = {},
 ): Promise<Record<string, unknown>> {
-  const { text } = await exchange(url, timeoutSeconds, init, 'application/json');
+  return objectIn(await exchange(url, timeoutSeconds, init, 'application/json'), url);
+}
+
+/** @throws NoVerdict when the answer of that endpoint is not a JSON object */
+export function objectIn({ text }: Answer, url: URL): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
     if (isObject(value)) return value;

@@ -47,10 +47,13 @@ export interface DpopOptions {
   readonly replayMarks?: ReplayMarks;
 }
 
+/** A private key as a JWK, and what it signs with. */
+export type PrivateKey = JWK & { readonly alg: Algorithm };
+
 /** The API's own credentials at the authorization server: a secret, or a private key (`private_key_jwt`). */
 export type IntrospectionClient =
   | { readonly clientId: string; readonly clientSecret: string }
-  | { readonly clientId: string; readonly privateKey: JWK & { readonly alg: Algorithm } };
+  | { readonly clientId: string; readonly privateKey: PrivateKey };
 
 export type IntrospectedTokens = IntrospectionClient & {
   readonly kind: 'introspection';
@@ -89,15 +92,13 @@ export function settingsOf(options: ResourceServerOptions): Settings {
   const { issuer, resource, token, algorithms = ALGORITHMS, bindings = ['none', 'dpop'] } = options;
   const { dpop = {}, metadata = {}, timeoutSeconds = 5 } = options;
 
-  const { search, hash, username } = requireSecureUrl('issuer', issuer);
-  demand(search === '' && hash === '' && username === '', 'issuer', 'a URL without query, fragment and user');
+  requireIssuer(issuer);
   protectedResourceMetadataUrl(resource);
   requireToken(token);
   requireSome('algorithms', algorithms, ALGORITHMS);
   requireSome('bindings', bindings, BINDINGS);
   requireMetadata(metadata);
-  const isWait = typeof timeoutSeconds === 'number' && timeoutSeconds > 0 && timeoutSeconds <= 60;
-  demand(isWait, 'timeoutSeconds', 'a number above 0, at most 60');
+  requireTimeout(timeoutSeconds);
 
   if (options.dpop !== undefined) demand(bindings.includes('dpop'), 'bindings', "with 'dpop' when dpop is configured");
   return {
@@ -112,6 +113,18 @@ export function settingsOf(options: ResourceServerOptions): Settings {
   };
 }
 
+/** @throws TypeError */
+export function requireIssuer(issuer: string): void {
+  const { search, hash, username } = requireSecureUrl('issuer', issuer);
+  demand(search === '' && hash === '' && username === '', 'issuer', 'a URL without query, fragment and user');
+}
+
+/** @throws TypeError */
+export function requireTimeout(seconds: number): void {
+  const isWait = typeof seconds === 'number' && seconds > 0 && seconds <= 60;
+  demand(isWait, 'timeoutSeconds', 'a number above 0, at most 60');
+}
+
 function requireToken(token: ResourceServerOptions['token']): void {
   demand(isObject(token), 'token', "an object like { kind: 'jwt' }");
   demand(token.kind === 'jwt' || token.kind === 'introspection', 'token.kind', "'jwt' or 'introspection'");
@@ -121,16 +134,21 @@ function requireToken(token: ResourceServerOptions['token']): void {
 
 function requireIntrospection(token: IntrospectedTokens): void {
   requireMembers('token', token, ['kind', 'clientId', 'clientSecret', 'privateKey', 'signed']);
-  demand(isText(token.clientId), 'token.clientId', 'a text that is not empty');
   demand(token.signed === undefined || typeof token.signed === 'boolean', 'token.signed', 'true or false');
-  const hasSecret = 'clientSecret' in token;
-  demand(hasSecret !== 'privateKey' in token, 'token', 'given one of clientSecret and privateKey');
-  if (hasSecret) demand(isText(token.clientSecret), 'token.clientSecret', 'a text that is not empty');
-  else requirePrivateKey(token.privateKey);
+  requireCredentials('token', token);
 }
 
-function requirePrivateKey(jwk: JWK & { readonly alg: Algorithm }): void {
-  const name = 'token.privateKey';
+/** @throws TypeError naming the member that cannot be right */
+export function requireCredentials(name: string, client: IntrospectionClient): void {
+  demand(isText(client.clientId), `${name}.clientId`, 'a text that is not empty');
+  const hasSecret = 'clientSecret' in client;
+  demand(hasSecret !== 'privateKey' in client, name, 'given one of clientSecret and privateKey');
+  if (hasSecret) demand(isText(client.clientSecret), `${name}.clientSecret`, 'a text that is not empty');
+  else requirePrivateKey(`${name}.privateKey`, client.privateKey);
+}
+
+/** @throws TypeError naming what cannot be right */
+export function requirePrivateKey(name: string, jwk: PrivateKey): void {
   demand(isObject(jwk) && isText(jwk.d), name, 'a private key as a JWK');
   requireSome(`${name}.alg`, [jwk.alg], ALGORITHMS);
   demand(jwk.kty === KEY_TYPES[jwk.alg], `${name}.kty`, `${KEY_TYPES[jwk.alg]} for ${jwk.alg}`);

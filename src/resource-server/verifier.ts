@@ -9,6 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { AccessToken } from './access-token.ts';
+import { keepText } from './checked-token.ts';
 import { judgeConfirmation } from './confirmation.ts';
 import { dpopNonces } from './dpop-nonce.ts';
 import { dpopProofs, PROOF_LIFETIME, type Proof } from './dpop-proof.ts';
@@ -126,6 +127,7 @@ export function createJudge(options: ResourceServerOptions): Judge {
       const shown = { jkt: proof?.jkt, certificate: request.certificate };
       judgeConfirmation(accessToken.claims.cnf, shown, bindings);
       if (proof) await useUp(proof);
+      keepText(accessToken, token);
       return { accessToken, scheme, headers: headersFor(scheme) };
     } catch (error) {
       return { refusal: refusalOf(error, scheme ?? schemes[0] ?? 'Bearer') };

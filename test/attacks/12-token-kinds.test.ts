@@ -1,6 +1,6 @@
 /**
  * The attacker holds some token of ours, and shows it where another kind is asked for: an ID token as an access token, a
- * code as a refresh token, a JWT of their own making (RFC 8725 §2.8, §3.11). Stopped by: prefixes for what is looked
+ * code as a refresh token, anything as the subject or actor of an exchange, a JWT of their own making (RFC 8725 §2.8, §3.11). Stopped by: prefixes for what is looked
  * up, `typ` + issuer + our own key by `kid` for what is signed, one algorithm for each key.
  */
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
@@ -8,6 +8,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCodeOf } from '../support/attack-pages.ts';
 import { ALIVE, DEAD, type Issued, refreshed, worth } from '../support/attack-tokens.ts';
 import { authorizePath, pkce, post, responseOf, TestBrowser } from '../support/browser.ts';
+import { clientKey } from '../support/client-key.ts';
+import {
+  ACCESS_TOKEN,
+  type ExchangeWorld,
+  exchange,
+  ID_TOKEN,
+  JWT,
+  startExchangeWorld,
+  step,
+  webTokens,
+} from '../support/exchange-world.ts';
 import { signedByServer } from '../support/own-signature.ts';
 import { getCode, PHOTOS, redeem, STORAGE, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
 
@@ -219,5 +230,129 @@ describe('tokens of one kind where another is asked for', () => {
       expect((await signOut(hint, new TestBrowser(world))).status).toBe(200);
       expect((await signOut(jwt.id_token, browser.clone())).status).toBe(303);
     });
+  });
+});
+
+describe('tokens of every kind where an exchange asks for a subject or an actor', () => {
+  const PARTNER = 'https://partner.example';
+  let world: ExchangeWorld;
+  let held: Awaited<ReturnType<typeof webTokens>>;
+  let partner: Awaited<ReturnType<typeof clientKey>>;
+  let opaque: string;
+  let code: string;
+  beforeAll(async () => {
+    world = await startExchangeWorld();
+    partner = await clientKey('ES256', 'partner');
+    await world.trustDomain({ issuer: PARTNER, jwks: { keys: [partner.jwk] } });
+    await world.policy({ name: 'from-partner', client: 'web', source: PARTNER, target: STORAGE });
+    held = await webTokens(world);
+    opaque = (await webTokens(world, { scope: 'openid storage.read', browser: held.browser }, { resource: STORAGE }))
+      .access_token;
+    await world.policy({ name: 'web-from-storage', client: 'web', source: STORAGE, target: PHOTOS });
+    code = (await getCode(world, { browser: held.browser })).code;
+  });
+  afterAll(() => world.close());
+
+  /** Something we signed, of another type, that says all that an ID token (or an access token) says. */
+  const ours =
+    (typ: string, like: () => string, changes: Record<string, unknown> = {}) =>
+    () =>
+      signedByServer(world, typ, { ...decode(like().split('.')[1]), ...changes });
+  const idToken = () => held.id_token;
+  const accessToken = () => held.access_token;
+  const now = () => Math.floor(world.clock.now().getTime() / 1000);
+  const foreign =
+    (typ?: string, changes: Record<string, unknown> = {}) =>
+    () =>
+      partner.sign(
+        {
+          iss: PARTNER,
+          sub: 'carol',
+          aud: world.issuer,
+          jti: `jti-${Math.random()}`,
+          iat: now(),
+          exp: now() + 60,
+          ...changes,
+        },
+        typ === undefined ? {} : { typ },
+      );
+
+  /** [kind, one of it, the type it may be shown as: as a subject, as an actor] */
+  const KINDS: [kind: string, make: () => string | Promise<string>, subject?: string, actor?: string][] = [
+    ['a signed access token', accessToken, ACCESS_TOKEN, ACCESS_TOKEN],
+    ['an opaque access token', () => opaque, ACCESS_TOKEN, ACCESS_TOKEN],
+    ['an exchanged token', () => step(world, world.web, held.access_token, STORAGE), ACCESS_TOKEN],
+    ['an ID token', idToken, ID_TOKEN, ID_TOKEN],
+    ['a JWT of a trust domain', foreign(), JWT],
+    ['an authorization grant of a trust domain', foreign('authorization-grant+jwt'), JWT],
+    ['an access token of a trust domain', foreign('at+jwt')],
+    ['an ID token of a trust domain for one of its clients', foreign('JWT', { aud: 'their-client' })],
+    [
+      'a logout token',
+      ours('logout+jwt', idToken, { events: { 'http://schemas.openid.net/event/backchannel-logout': {} } }),
+    ],
+    ['signed claims of userinfo', ours('JWT', idToken, { at_hash: undefined })],
+    ['an ID token that was not made for it', ours('JWT', idToken, { jti: undefined, grant_id: undefined })],
+    [
+      'an ID token of a grant that does not exist',
+      ours('JWT', idToken, { grant_id: '00000000-0000-7000-8000-000000000000' }),
+    ],
+    ['an ID token for several', ours('JWT', idToken, { aud: ['web', 'app'] })],
+    ['a signed authorization response', ours('oauth-authz-resp+jwt', idToken, { code: 'x' })],
+    ['a signed introspection answer', ours('token-introspection+jwt', accessToken)],
+    ['a grant for another domain', ours('authorization-grant+jwt', accessToken, { aud: PARTNER })],
+    ['an access token of another issuer by our key', ours('at+jwt', accessToken, { iss: PARTNER })],
+    [
+      'an exchanged token that no step made',
+      ours('at+jwt', accessToken, { origin: {}, jti: '00000000-0000-7000-8000-000000000000' }),
+    ],
+    [
+      'a request object',
+      () =>
+        partner.sign(
+          { iss: 'web', aud: world.issuer, client_id: 'web', exp: now() + 60 },
+          { typ: 'oauth-authz-req+jwt' },
+        ),
+    ],
+    [
+      'a client assertion',
+      () =>
+        partner.sign(
+          { iss: 'web', sub: 'web', aud: world.issuer, jti: 'x', exp: now() + 60 },
+          { typ: 'client-authentication+jwt' },
+        ),
+    ],
+    ['a refresh token', () => held.refresh_token],
+    ['a code', () => code],
+    ['a session cookie', () => [...held.browser.cookies.values()].find((value) => value.startsWith('gate_si_')) ?? ''],
+    ['a client secret', () => world.web.secret],
+    ['a user’s id', () => world.alice],
+    [
+      'an exchanged token under another prefix',
+      async () => (await step(world, world.web, held.access_token, STORAGE)).replace('gate_ex_', 'gate_at_'),
+    ],
+    ['an access token under the prefix of exchanged ones', () => opaque.replace('gate_at_', 'gate_ex_')],
+  ];
+
+  it.each(KINDS)('%s', async (_kind, make, asSubject, asActor) => {
+    for (const type of [ACCESS_TOKEN, ID_TOKEN, JWT]) {
+      const shown = await make();
+      // Towards one of the two there is a policy, wherever the token comes from.
+      const subject = [];
+      for (const resource of [STORAGE, PHOTOS])
+        subject.push((await exchange(world, world.web, shown, { subject_token_type: type, resource })).json.error);
+      if (type === asSubject) expect(subject).toContain(undefined);
+      else expect(subject).toEqual(['invalid_request', 'invalid_request']);
+
+      const acting = { actor_token: await make(), actor_token_type: type, resource: STORAGE };
+      const { status, json } = await exchange(world, world.web, held.access_token, acting);
+      expect([type, status]).toEqual([type, type === asActor ? 200 : 400]);
+      if (type !== asActor) expect(json.error).toBe('invalid_request');
+    }
+    const others = ['refresh_token', 'saml1', 'saml2', 'id-jag', 'txn_token'].map((name) => JWT.replace(/jwt$/, name));
+    for (const type of [...others, 'access_token', 'urn:x'])
+      expect(
+        (await exchange(world, world.web, await make(), { subject_token_type: type, resource: STORAGE })).json.error,
+      ).toBe('invalid_request');
   });
 });

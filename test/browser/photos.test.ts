@@ -2,7 +2,11 @@
 import { decodeProtectedHeader } from 'jose';
 import type { Page } from 'playwright-core';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { runBatch } from '../../examples/photos/batch.ts';
+import { chainOf, runBatch } from '../../examples/photos/batch.ts';
+import { addExchangePolicy } from '../../src/operator/exchange-policies.ts';
+import { deleteExchangePolicy, findExchangePolicy } from '../../src/postgres/exchange-policies.pg.ts';
+import { oauth21 } from '../../src/protocol/profile.ts';
+import { post } from '../support/browser.ts';
 import { startPhotosHouse } from './photos-house.ts';
 import { eventually, setStageWith, signIn, textOf } from './stage.ts';
 
@@ -66,6 +70,42 @@ describe('the web app', () => {
     expect(new Set(asked.map(({ clientId }) => clientId)), 'only the storage, behind it all, asks').toEqual(
       new Set(['storage-api']),
     );
+  });
+
+  test('tells alice how her photos came to her, as the last of three APIs was told', async () => {
+    const page = await stage.open();
+    await openAlbum(page);
+    const story = page.locator('#story');
+    expect(await textOf(story.locator('p').first())).toContain('because you had signed in');
+    const steps = await Promise.all((await story.locator('li').all()).map(textOf));
+    expect(steps).toEqual([
+      'You Alice Liddell, with Photos Web',
+      'Photos API was asked for you by Photos Web',
+      'Storage API was asked for you by the Photos API, which was asked by Photos Web',
+      'Archive API was asked for you by the Storage API, which was asked by the Photos API, which was asked by Photos Web',
+    ]);
+    const command = await textOf(page.locator('#calls-show'));
+    expect(command).toMatch(/^npx gatehouse calls show [0-9a-f-]{36}$/);
+    const exchanges = answeredSince(0).filter(({ grantType }) => String(grantType).endsWith(':token-exchange'));
+    expect(new Set(exchanges.map(({ clientId, status }) => `${clientId} ${status}`))).toEqual(
+      new Set(['photos-api 200', 'storage-api 200']),
+    );
+    // One of each, however many pictures there are.
+    const before = stage.world.log.length;
+    await page.reload();
+    await expectAlbum(page);
+    expect(await textOf(page.locator('#calls-show')), 'the same token, the same call').toBe(command);
+    expect(answeredSince(before).filter(({ route }) => route === '/token')).toEqual([]);
+  });
+
+  test('a new token begins a new call', async () => {
+    const page = await stage.open();
+    await openAlbum(page);
+    const before = await textOf(page.locator('#calls-show'));
+    letTimePass(SIX_MINUTES);
+    await page.reload();
+    await expectAlbum(page);
+    expect(await textOf(page.locator('#calls-show'))).not.toBe(before);
   });
 
   test('no token ever reaches the browser', async () => {
@@ -283,6 +323,30 @@ describe('the app in the browser alone', () => {
   });
 });
 
-test('the batch job counts the photos in its own name', async () => {
-  expect(await runBatch(stage.world.batch)).toEqual({ photos: 9 });
+test('the batch job counts the photos in its own name, and the chain behind it has no user', async () => {
+  const { photos, told } = await runBatch(stage.world.batch);
+  expect(photos).toBe(9);
+  expect(told.map(({ name, sub, actors, origin }) => [name, sub, actors, origin.client])).toEqual([
+    ['Photos API', 'photos-batch', [], 'photos-batch'],
+    ['Storage API', 'photos-batch', ['photos-api'], 'photos-batch'],
+    ['Archive API', 'photos-batch', ['storage-api', 'photos-api'], 'photos-batch'],
+  ]);
+  expect(new Set(told.map(({ txn }) => txn)).size).toBe(1);
+  expect(told[2]?.origin.grantType).toBe('client_credentials');
+  expect(chainOf(told)).toBe('photos-batch -> photos-api -> storage-api -> Archive API, for photos-batch');
+});
+
+test('without its policy the storage is out of reach at once, also with a token that was had by it', async () => {
+  const { issuer, photosApi, running, batch, clock } = stage.world;
+  const { sql } = running.database;
+  const basic = { id: batch.clientId, secret: batch.clientSecret };
+  const { json } = await post(`${issuer}/token`, { grant_type: 'client_credentials' }, { basic });
+  const headers = { authorization: `Bearer ${json.access_token}` };
+  const list = async () => (await fetch(`${photosApi}/photos`, { headers })).status;
+  expect(await list()).toBe(200);
+  const policy = await findExchangePolicy(sql, 'of-photos-api');
+  await deleteExchangePolicy(sql, 'of-photos-api');
+  await eventually(list).toBe(502);
+  await addExchangePolicy(sql, policy, { profile: oauth21, issuer }, clock.now());
+  await eventually(list).toBe(200);
 });

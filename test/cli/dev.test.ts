@@ -119,6 +119,7 @@ describe('from an empty data folder', () => {
       (await command('clients list')).stdout,
     );
     expect(clients.map((client) => [client.client_id, client.token_endpoint_auth_method])).toEqual([
+      ['archive-api', 'client_secret_basic'],
       ['photos-api', 'client_secret_basic'],
       ['photos-batch', 'client_secret_basic'],
       ['photos-spa', 'none'],
@@ -128,6 +129,11 @@ describe('from an empty data folder', () => {
     expect(JSON.parse((await command('resources list')).stdout)).toMatchObject([
       { resource: 'http://localhost:4001', access_token_format: 'jwt', scopes: ['photos.read', 'photos.write'] },
       { resource: 'http://localhost:4002', access_token_format: 'opaque', scopes: ['storage.read'] },
+      { resource: 'http://localhost:4003', access_token_format: 'jwt', scopes: ['archive.read'] },
+    ]);
+    expect(JSON.parse((await command('exchange-policies list')).stdout)).toMatchObject([
+      { name: 'photos-to-storage', client: 'photos-api' },
+      { name: 'storage-to-archive', client: 'storage-api' },
     ]);
   });
 
@@ -137,9 +143,15 @@ describe('from an empty data folder', () => {
     expect(((await stat(join(dataFolder, 'keys.json'))).mode & 0o777).toString(8)).toBe('600');
     const demo = await readDemoFile(dataFolder);
     expect(demo.issuer).toBe(issuer);
-    expect(Object.keys(demo.clients).sort()).toEqual(['photos-api', 'photos-batch', 'photos-web', 'storage-api']);
+    expect(Object.keys(demo.clients).sort()).toEqual([
+      'archive-api',
+      'photos-api',
+      'photos-batch',
+      'photos-web',
+      'storage-api',
+    ]);
     const secrets = Object.values(demo.clients).map(({ client_secret }) => client_secret);
-    expect(new Set(secrets).size).toBe(4);
+    expect(new Set(secrets).size).toBe(5);
     for (const secret of secrets) expect(secret.length).toBeGreaterThan(40);
   });
 

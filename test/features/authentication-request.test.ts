@@ -132,6 +132,13 @@ const SITUATIONS: Situation[] = [
     'unmet_authentication_requirements',
     'alice',
   ],
+  ['acr_values, nobody signed in', () => ({ acr_values: 'urn:example:mfa' }), 'unmet_authentication_requirements'],
+  [
+    'acr_values beside a number, prompt=none',
+    () => ({ prompt: 'none', acr_values: '1 urn:example:mfa' }),
+    'unmet_authentication_requirements',
+    'alice',
+  ],
   ['registration', () => ({ registration: '{}' }), 'registration_not_supported'],
   ['an unsigned request object', () => ({ request: UNSIGNED }), 'request_not_supported'],
   ['a foreign request_uri', () => ({ request_uri: 'https://client.example/r.jwt' }), 'request_uri_not_supported'],
@@ -255,7 +262,8 @@ describe('never an error', () => {
     ['display=popup', { display: 'popup' }],
     ['display=touch', { display: 'touch' }],
     ['an unknown display', { display: 'hologram' }],
-    ['acr_values', { acr_values: '1 2 urn:example:mfa' }],
+    ['acr_values that are bare numbers', { acr_values: '1 2' }],
+    ['acr_values, one of which can be had', { acr_values: 'urn:example:mfa urn:gatehouse:acr:password' }],
     ['an acr that is only wished for', claims({ id_token: { acr: { values: ['urn:example:mfa'] } } })],
     ['an essential acr with no value', claims({ id_token: { acr: { essential: true } } })],
     [

@@ -8,6 +8,8 @@ import { startTestServer } from '../support/server.ts';
 import { startWorld, type World } from '../support/world.ts';
 import { relyingParty } from './relying-party.ts';
 
+/** Grants that begin with a token: RFC 8693, RFC 7523 §2.1. */
+const byTokens = ['urn:ietf:params:oauth:grant-type:token-exchange', 'urn:ietf:params:oauth:grant-type:jwt-bearer'];
 const DOCUMENTS = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
 
 describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
@@ -48,7 +50,7 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
       authorization_signing_alg_values_supported: algs,
       authorization_encryption_alg_values_supported: encryption.alg,
       authorization_encryption_enc_values_supported: encryption.enc,
-      grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials'],
+      grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials', ...byTokens],
       token_endpoint_auth_methods_supported: [...confidential, 'none'],
       token_endpoint_auth_signing_alg_values_supported: clients,
       revocation_endpoint_auth_methods_supported: [...confidential, 'none'],
@@ -194,7 +196,7 @@ describe('discovery (RFC 8414, OpenID Connect Discovery)', () => {
       const less = (await (await fetch(`${server.issuer}${DOCUMENTS[0]}`)).json()) as Record<string, unknown>;
       expect(less).toMatchObject({
         response_modes_supported: ['query', 'jwt', 'query.jwt', 'form_post.jwt', 'fragment.jwt'],
-        grant_types_supported: ['authorization_code', 'refresh_token'],
+        grant_types_supported: ['authorization_code', 'refresh_token', ...byTokens],
         scopes_supported: ['openid', 'offline_access'],
       });
       for (const name of Object.keys(metadata)) {

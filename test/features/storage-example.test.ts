@@ -2,7 +2,10 @@
 import { exportJWK } from 'jose';
 import * as client from 'openid-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startArchiveApi } from '../../examples/photos/archive-api.ts';
 import { startStorageApi } from '../../examples/photos/storage-api.ts';
+import { addExchangePolicy } from '../../src/operator/exchange-policies.ts';
+import { fapi2MessageSigning } from '../../src/protocol/profile.ts';
 import { type ClientKey, clientKey } from '../support/client-key.ts';
 import { freePort, startTestServer, type TestServer } from '../support/server.ts';
 
@@ -25,7 +28,11 @@ beforeAll(async () => {
     });
   const apiKey = await clientKey('ES256');
   batchKey = await clientKey('ES256');
-  await keyed('storage-api', apiKey, { grant_types: [] });
+  await keyed('storage-api', apiKey, {
+    grant_types: ['urn:ietf:params:oauth:grant-type:token-exchange'],
+    dpop_bound_access_tokens: true,
+    scope: '',
+  });
   await keyed('batch', batchKey, { grant_types: ['client_credentials'], scope: 'storage.read' });
   await gatehouse.resource({
     resource: storage,
@@ -35,7 +42,38 @@ beforeAll(async () => {
     introspection_clients: ['storage-api'],
   });
   const privateKey = { ...(await exportJWK(apiKey.privateKey)), kid: apiKey.jwk.kid, alg: 'ES256' } as const;
-  api = await startStorageApi({ issuer, clientId: 'storage-api', privateKey, port, resource: storage });
+  const archivePort = await freePort();
+  const archive = `http://localhost:${archivePort}`;
+  await gatehouse.resource({
+    resource: archive,
+    name: 'Archive',
+    scopes: { 'archive.read': 'Read what was put away' },
+    access_token_format: 'jwt',
+  });
+  await addExchangePolicy(
+    gatehouse.running.database.sql,
+    {
+      name: 'storage-to-archive',
+      client: 'storage-api',
+      source: storage,
+      target: archive,
+      scopes: { 'storage.read': ['archive.read'] },
+    },
+    { profile: fapi2MessageSigning, issuer },
+    gatehouse.clock.now(),
+  );
+  const apis = [
+    await startArchiveApi({ issuer, port: archivePort, resource: archive }),
+    await startStorageApi({
+      issuer,
+      clientId: 'storage-api',
+      privateKey,
+      port,
+      resource: storage,
+      archiveApi: archive,
+    }),
+  ];
+  api = { close: async () => void (await Promise.all(apis.map((each) => each.close()))) };
 });
 afterAll(async () => {
   await api.close();
@@ -52,10 +90,20 @@ it('lets a bound token in with its proof, and with nothing else', async () => {
   );
   const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair());
   const { access_token } = await client.clientCredentialsGrant(config, { resource: storage }, { DPoP });
-  const picture = new URL('/objects/harbour', storage);
-  const ask = () => client.fetchProtectedResource(config, access_token, picture, 'GET', undefined, undefined, { DPoP });
+  const picture = new URL('/objects/dunes', storage);
+  const ask = (url = picture) =>
+    client.fetchProtectedResource(config, access_token, url, 'GET', undefined, undefined, { DPoP });
   const answer = await ask();
   expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'image/svg+xml']);
+  // This one is in the archive, for which the storage gets a token that is bound to a key of its own.
+  expect((await ask(new URL('/objects/harbour', storage))).status).toBe(200);
+  const { told } = (await (await ask(new URL('/story', storage))).json()) as { told: unknown[] };
+  expect(told[1]).toMatchObject({
+    name: 'Archive API',
+    sub: 'batch',
+    actors: ['storage-api'],
+    origin: { client: 'batch' },
+  });
   const bare = await fetch(picture, { headers: { authorization: `Bearer ${access_token}` } });
   expect(bare.status).toBe(401);
 

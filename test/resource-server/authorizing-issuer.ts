@@ -1,11 +1,14 @@
 /**
  * The foreign issuer with a user who allows everything: what the example applications need of an authorization server.
- * It is strict where a client could be wrong (PKCE, client authentication, one-time codes and refresh tokens) and has no
- * pages.
+ * It is strict where a client could be wrong (PKCE, client authentication, one-time codes and refresh tokens, tokens that are
+ * exchanged by another API than they are for) and has no pages.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { compactVerify, importJWK } from 'jose';
 import { ForeignIssuer, makeKey } from './foreign-issuer.ts';
+
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 interface Granted {
   readonly clientId: string;
@@ -13,6 +16,8 @@ interface Granted {
   readonly resource: string;
   readonly sub: string;
   readonly nonce: string | undefined;
+  /** Of an exchanged token (RFC 8693 §4.1): who acts, and what the first token said. */
+  readonly story?: Record<string, unknown>;
 }
 
 /** What happened at the issuer, for a test to look at. */
@@ -32,9 +37,16 @@ export interface AuthorizingIssuer {
   readonly refreshTokens: Map<string, Granted>;
 }
 
-/** @param opaqueResource the API whose tokens are opaque; all others get JWTs */
-export async function startAuthorizingIssuer(opaqueResource: string): Promise<AuthorizingIssuer> {
+/**
+ * @param opaqueResource the API whose tokens are opaque; all others get JWTs
+ * @param apis the client that each API is
+ */
+export async function startAuthorizingIssuer(
+  opaqueResource: string,
+  apis: Readonly<Record<string, string>>,
+): Promise<AuthorizingIssuer> {
   const issuer = await ForeignIssuer.start();
+  issuer.metadata = { token_endpoint: `${issuer.issuer}/token` };
   const idTokenKey = await makeKey('RS256');
   issuer.keys.push(idTokenKey);
   const state: AuthorizingIssuer = {
@@ -98,10 +110,11 @@ export async function startAuthorizingIssuer(opaqueResource: string): Promise<Au
     state.grants.push(asked);
     const clientId = clientOf(request, asked, state.secrets);
     if (clientId === undefined) return json(response, 401, { error: 'invalid_client' });
-    const granted = verify(asked, clientId);
-    if (granted === undefined) return json(response, 400, { error: 'invalid_grant' });
+    const isExchange = asked.get('grant_type') === EXCHANGE;
+    const granted = isExchange ? await verifyExchange(asked, clientId) : verify(asked, clientId);
+    if (granted === undefined) return json(response, 400, { error: isExchange ? 'invalid_request' : 'invalid_grant' });
 
-    const isUser = granted.sub !== clientId;
+    const isUser = granted.sub !== clientId && !isExchange;
     const refreshToken = randomUUID();
     if (isUser) state.refreshTokens.set(refreshToken, granted);
     json(response, 200, {
@@ -110,6 +123,7 @@ export async function startAuthorizingIssuer(opaqueResource: string): Promise<Au
       expires_in: state.lifetime,
       scope: granted.scope,
       ...(isUser ? { refresh_token: refreshToken } : {}),
+      ...(isExchange ? { issued_token_type: asked.get('requested_token_type') } : {}),
       ...(granted.scope.split(' ').includes('openid') ? { id_token: await idToken(granted) } : {}),
     });
   });
@@ -134,9 +148,40 @@ export async function startAuthorizingIssuer(opaqueResource: string): Promise<Au
     return fits ? code : undefined;
   }
 
-  async function accessToken({ clientId, scope, resource, sub }: Granted): Promise<string> {
+  /** RFC 8693 §2: a token of ours that is for the API which asks. */
+  async function verifyExchange(asked: URLSearchParams, clientId: string): Promise<Granted | undefined> {
+    const text = asked.get('subject_token') ?? '';
+    const known = issuer.introspected.get(text) ?? (await signedClaims(text));
+    if (known === undefined || apis[String(known.aud)] !== clientId || Number(known.exp) * 1000 <= Date.now())
+      return undefined;
+    const { sub, act, txn, origin, jti, iat, client_id } = known;
+    return {
+      clientId,
+      scope: asked.get('scope') ?? '',
+      resource: asked.get('resource') ?? '',
+      sub: String(sub),
+      nonce: undefined,
+      story: {
+        act: { sub: clientId, ...(act ? { act } : {}) },
+        txn: txn ?? jti,
+        origin: origin ?? { client_id, jti, iat, grant_type: 'authorization_code' },
+      },
+    };
+  }
+
+  async function signedClaims(text: string): Promise<Record<string, unknown> | undefined> {
+    for (const key of issuer.keys) {
+      const verified = await importJWK(key.publicJwk, key.alg)
+        .then((publicKey) => compactVerify(text, publicKey))
+        .catch(() => undefined);
+      if (verified) return JSON.parse(new TextDecoder().decode(verified.payload)) as Record<string, unknown>;
+    }
+    return undefined;
+  }
+
+  async function accessToken({ clientId, scope, resource, sub, story }: Granted): Promise<string> {
     const exp = Math.floor(Date.now() / 1000) + state.lifetime;
-    const claims = { ...issuer.claims(resource), client_id: clientId, scope, sub, exp };
+    const claims = { ...issuer.claims(resource), client_id: clientId, scope, sub, exp, ...story };
     if (resource !== opaqueResource) return issuer.sign(claims);
     const token = randomUUID();
     issuer.introspected.set(token, { active: true, ...claims });

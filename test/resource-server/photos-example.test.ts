@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { startArchiveApi } from '../../examples/photos/archive-api.ts';
 import { runBatch } from '../../examples/photos/batch.ts';
 import { html } from '../../examples/photos/html.ts';
 import { startPhotosApi } from '../../examples/photos/photos-api.ts';
@@ -18,21 +19,21 @@ let gatehouse: AuthorizingIssuer;
 let web: string;
 let photosApi: string;
 let storageApi: string;
+let archiveApi: string;
 let batch: Parameters<typeof runBatch>[0];
 const servers: { close(): Promise<void> }[] = [];
 
 beforeAll(async () => {
-  const [webPort, photosPort, storagePort] = await Promise.all([freePort(), freePort(), freePort()]);
-  [web, photosApi, storageApi] = [webPort, photosPort, storagePort].map((port) => `http://localhost:${port}`) as [
-    string,
-    string,
-    string,
-  ];
-  gatehouse = await startAuthorizingIssuer(storageApi);
+  const ports = [await freePort(), await freePort(), await freePort(), await freePort()] as const;
+  const [webPort, photosPort, storagePort, archivePort] = ports;
+  const at = (port: number) => `http://localhost:${port}`;
+  [web, photosApi, storageApi, archiveApi] = [at(webPort), at(photosPort), at(storagePort), at(archivePort)];
+  gatehouse = await startAuthorizingIssuer(storageApi, { [photosApi]: 'photos-api', [storageApi]: 'photos:api' });
   const { issuer, client } = gatehouse.issuer;
   const credentials = (clientId: string) => ({ issuer, clientId, clientSecret: gatehouse.secrets[clientId] ?? '' });
   servers.push(
-    await startStorageApi({ issuer, ...client, port: storagePort, resource: storageApi }),
+    await startArchiveApi({ issuer, port: archivePort, resource: archiveApi }),
+    await startStorageApi({ issuer, ...client, port: storagePort, resource: storageApi, archiveApi }),
     await startPhotosApi({
       ...credentials('photos-api'),
       port: photosPort,
@@ -243,29 +244,67 @@ describe('the APIs', () => {
     }
   });
 
-  test('both APIs describe themselves (RFC 9728)', async () => {
+  test('all APIs describe themselves (RFC 9728)', async () => {
     for (const [api, resource_name, scope] of [
       [photosApi, 'Photos', 'photos.read'],
       [storageApi, 'Photo storage', 'storage.read'],
+      [archiveApi, 'Photo archive', 'archive.read'],
     ] as const) {
       const { json } = await ask('GET', `${api}/.well-known/oauth-protected-resource`);
       expect(json).toMatchObject({ resource: api, resource_name, scopes_supported: expect.arrayContaining([scope]) });
     }
   });
 
-  test('one storage token serves many requests', async () => {
+  test('one exchange for each API serves all requests with one token', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
-    vi.setSystemTime(Date.now() + 3_600_000); // whatever an earlier test fetched has expired
-    const list = async () => (await ask('GET', `${photosApi}/photos`, await asBearer(photosToken()))).status;
+    const bearer = await asBearer(photosToken());
+    const list = async () => (await ask('GET', `${photosApi}/photos`, bearer)).status;
     expect([await list(), await list()]).toEqual([200, 200]);
-    expect(gatehouse.grants.map((asked) => asked.get('grant_type'))).toEqual(['client_credentials']);
-    expect(gatehouse.grants[0]?.get('resource')).toBe(storageApi);
-    gatehouse.issuer.introspected.clear(); // revoked: the next one is asked for
+    const exchanged = () => gatehouse.grants.map((asked) => [asked.get('resource'), asked.get('scope')]);
+    const [toStorage, toArchive] = [
+      [storageApi, 'storage.read'],
+      [archiveApi, 'archive.read'],
+    ];
+    expect(exchanged()).toEqual([toStorage, toArchive]);
+    for (const asked of gatehouse.grants) expect(asked.get('grant_type')).toMatch(/:token-exchange$/);
+    gatehouse.issuer.introspected.clear(); // ended at the storage: another one is asked for
     expect(await list()).toBe(200);
-    expect(gatehouse.grants).toHaveLength(2);
-    vi.setSystemTime(Date.now() + 3_600_000); // expired
-    expect(await list()).toBe(200);
-    expect(gatehouse.grants).toHaveLength(3);
+    expect(exchanged()).toEqual([toStorage, toArchive, toStorage, toArchive]);
+    vi.setSystemTime(Date.now() + 3_600_000); // the caller's own has expired
+    expect(await list()).toBe(401);
+    expect(gatehouse.grants).toHaveLength(4);
+  });
+
+  test('the token of the caller goes no further than the API it is for', async () => {
+    const token = await photosToken();
+    const before = gatehouse.issuer.times('/introspection');
+    expect((await ask('GET', `${photosApi}/photos`, { authorization: `Bearer ${token}` })).status).toBe(200);
+    expect(gatehouse.issuer.times('/introspection')).toBeGreaterThan(before);
+    const [toStorage, toArchive] = gatehouse.grants.map((asked) => asked.get('subject_token') ?? '');
+    expect(toStorage).toBe(token);
+    expect(toArchive).not.toBe(token);
+    for (const [url, foreign] of [
+      [`${storageApi}/objects/dunes`, token],
+      [`${archiveApi}/boxes/dunes`, token],
+      [`${archiveApi}/boxes/dunes`, toArchive],
+    ])
+      expect((await ask('GET', String(url), { authorization: `Bearer ${foreign}` })).status).toBe(401);
+  });
+
+  test('a caller whose token has ended in the meantime is told so', async () => {
+    // Good by its signature, and unknown to the issuer when it is exchanged.
+    const bearer = await asBearer(photosToken({ aud: [photosApi, 'https://other.example'] }));
+    const answer = await ask('GET', `${photosApi}/photos`, bearer);
+    expect([answer.status, answer.headers['www-authenticate']]).toEqual([401, 'Bearer error="invalid_token"']);
+  });
+
+  test('each API was told more than the one before', async () => {
+    const { json } = await ask('GET', `${photosApi}/story`, await asBearer(photosToken({ jti: 'first' })));
+    expect(json?.told).toMatchObject([
+      { name: 'Photos API', sub: 'alice', actors: [], origin: { client: 'photos-web' } },
+      { name: 'Storage API', sub: 'alice', actors: ['photos-api'], txn: 'first', origin: { client: 'photos-web' } },
+      { name: 'Archive API', sub: 'alice', actors: ['photos:api', 'photos-api'], txn: 'first' },
+    ]);
   });
 
   test('what bob adds, only bob sees', async () => {
@@ -297,8 +336,8 @@ describe('the APIs', () => {
   });
 
   test('the batch job counts the photos in its own name', async () => {
-    expect(await runBatch(batch)).toEqual({ photos: 9 });
-    expect(gatehouse.grants.at(-1)?.get('grant_type')).toMatch(/client_credentials/);
+    expect((await runBatch(batch)).photos).toBe(9);
+    expect(gatehouse.grants[0]?.get('grant_type')).toMatch(/client_credentials/);
   });
 });
 

@@ -3,7 +3,7 @@
  * page as somebody meets it who uses the photos demo, at phone and desktop width, in light and dark.
  * `node --conditions=gatehouse-source --import tsx test/support/product-screenshots.ts`
  *
- * It starts `gatehouse dev` with a data folder of its own, and the demo on its fixed ports (4000 to 4002), which must be
+ * It starts `gatehouse dev` with a data folder of its own, and the demo on its fixed ports (4000 to 4003), which must be
  * free. Pages in all their variants are in screenshots.ts.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
+import { startArchiveApi } from '../../examples/photos/archive-api.ts';
 import { startPhotosApi } from '../../examples/photos/photos-api.ts';
 import { startStorageApi } from '../../examples/photos/storage-api.ts';
 import { startWebApp } from '../../examples/photos/web-app.ts';
@@ -22,7 +23,12 @@ import { freePort } from './server.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const FOLDER = join(ROOT, 'screenshots', 'product');
-const [WEB, PHOTOS, STORAGE] = ['http://localhost:4000', 'http://localhost:4001', 'http://localhost:4002'] as const;
+const [WEB, PHOTOS, STORAGE, ARCHIVE] = [
+  'http://localhost:4000',
+  'http://localhost:4001',
+  'http://localhost:4002',
+  'http://localhost:4003',
+] as const;
 const WIDTHS = [
   [390, 844],
   [1280, 800],
@@ -59,7 +65,8 @@ async function startPhotos(issuer: string, dataFolder: string): Promise<{ close(
   };
   const as = (clientId: string) => ({ issuer, clientId, clientSecret: demo.clients[clientId]?.client_secret ?? '' });
   const servers = [
-    await startStorageApi({ ...as('storage-api'), port: 4002, resource: STORAGE }),
+    await startArchiveApi({ issuer, port: 4003, resource: ARCHIVE }),
+    await startStorageApi({ ...as('storage-api'), port: 4002, resource: STORAGE, archiveApi: ARCHIVE }),
     await startPhotosApi({
       ...as('photos-api'),
       port: 4001,

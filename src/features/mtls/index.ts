@@ -126,7 +126,7 @@ const byAuthority = authenticationMethod(
 );
 
 const selfSigned = authenticationMethod('self_signed_tls_client_auth', async (client, certificate, _shown, server) => {
-  const keys = await searchKeys(client, (all) => all.filter((key) => isOf(certificate, key)), server);
+  const keys = await searchKeys(client.metadata, (all) => all.filter((key) => isOf(certificate, key)), server);
   return keys.length > 0;
 });
 

@@ -7,10 +7,10 @@
  * What comes before is about the tokens themselves (do they stand, are they this client's to exchange) and after about the
  * request (is it bound to a key): those need more than data.
  */
-import type { Hop, MayAct } from '../../protocol/call.ts';
-import { DEEPEST } from '../../protocol/call.ts';
-import type { ErrorCode } from '../../protocol/errors.ts';
-import { type ExchangePolicies, type ExchangePolicy, mappedScope } from '../../protocol/exchange-policy.ts';
+import type { Hop, MayAct } from './call.ts';
+import { DEEPEST } from './call.ts';
+import type { ErrorCode } from './errors.ts';
+import { type ExchangePolicies, type ExchangePolicy, mappedScope } from './exchange-policy.ts';
 
 export interface Question {
   readonly clientId: string;
@@ -26,6 +26,8 @@ export interface Question {
   readonly target: string;
   /** `undefined`: all that can be had. */
   readonly scope: readonly string[] | undefined;
+  /** What the target has to give; `undefined` where that is not ours to know: another domain's scopes. */
+  readonly offered?: readonly string[] | undefined;
   /** Steps of the call so far. */
   readonly hops: readonly Hop[];
   readonly issuer: string;
@@ -85,7 +87,9 @@ export function decide(question: Question, policies: ExchangePolicies): Decision
     return refuse('may_act', 'invalid_request', `the token lets only ${mayAct.sub} act with it`, policy);
   hold('may_act', mayAct ? `the token lets ${mayAct.sub} act with it` : 'the token names nobody who alone may act');
 
-  const given = mappedScope(policy, question.subjectScope);
+  const { offered } = question;
+  // An operator may have taken a scope from the API since the policy was written.
+  const given = mappedScope(policy, question.subjectScope).filter((token) => offered?.includes(token) ?? true);
   if (given.length === 0)
     return refuse(
       'scope',

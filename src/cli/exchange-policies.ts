@@ -1,0 +1,111 @@
+/** `gatehouse exchange-policies …` */
+import { type Command, Option } from 'commander';
+import { addExchangePolicy, changeExchangePolicy } from '../operator/exchange-policies.ts';
+import { deleteExchangePolicy, findExchangePolicy, listExchangePolicies } from '../postgres/exchange-policies.pg.ts';
+import { drawExplanation, explainExchange, readHops, readParty } from './exchange-test.ts';
+import { found, print, readInput } from './output.ts';
+import { inWorkplace } from './workplace.ts';
+
+export function exchangePolicyCommands(program: Command): void {
+  const policies = program
+    .command('exchange-policies')
+    .description('Say which client may exchange tokens for which API towards which other one (RFC 8693)');
+
+  policies
+    .command('create')
+    .description('Make a policy; what no policy allows is refused')
+    .requiredOption(
+      '--file <file>',
+      '{ "name", "client", "source", "target", "scopes": { source scope: [target scopes] }, … } as JSON; - for standard input',
+    )
+    .action(async ({ file }, command) => {
+      const input = await readInput(file);
+      const made = await inWorkplace((place) => addExchangePolicy(place.database, input, place, place.context.now()));
+      print(command, { ...made });
+    });
+
+  policies
+    .command('list')
+    .description('List policies')
+    .option('--client <client_id>', 'of this client')
+    .action(async ({ client }, command) => {
+      const all = await inWorkplace(({ database }) => listExchangePolicies(database));
+      print(
+        command,
+        all
+          .filter((policy) => client === undefined || policy.client === client)
+          .map(({ name, client, source, target, scopes, mode, max_depth, lifetime }) => ({
+            name,
+            client,
+            source,
+            target,
+            scopes,
+            mode,
+            max_depth,
+            lifetime,
+          })),
+      );
+    });
+
+  policies
+    .command('show <name>')
+    .description('Show a policy')
+    .action(async (name, _options, command) => {
+      print(command, { ...known(await inWorkplace(({ database }) => findExchangePolicy(database, name))) });
+    });
+
+  policies
+    .command('update <name>')
+    .description('Change what a policy gives: fields of the file replace its own, null removes one')
+    .requiredOption('--file <file>', 'the policy as JSON; - for standard input')
+    .action(async (name, { file }, command) => {
+      const changes = await readInput(file);
+      const changed = await inWorkplace(async (place) => {
+        const before = known(await findExchangePolicy(place.database, name));
+        return changeExchangePolicy(place.database, before, changes, place, place.context.now());
+      });
+      print(command, { ...changed });
+    });
+
+  policies
+    .command('delete <name>')
+    .description('Delete a policy: tokens that were made by it, and from those, end at once')
+    .action(async (name, _options, command) => {
+      const outcome = await inWorkplace(({ database }) => deleteExchangePolicy(database, name));
+      known(outcome === 'deleted' ? outcome : undefined);
+      print(command, { name, deleted: true });
+    });
+
+  const aboutToken = ['source', 'subjectScope', 'hops', 'mayAct'];
+  policies
+    .command('test')
+    .description(
+      'Explain what would become of an exchange, rule by rule, and make no token; ends with 1 when it is refused',
+    )
+    .requiredOption('--client <client_id>', 'who asks')
+    .requiredOption('--target <target>', 'for which API, or trust domain')
+    .option('--scope <scope>', 'what is asked for; all that can be had, where it is not said')
+    .addOption(new Option('--actor <sub[,issuer]>', 'who acts; the client, where it is not said').argParser(readParty))
+    .option('--source <source>', 'what the subject token is for (may be repeated)', (one, all: string[] = []) => [
+      ...all,
+      one,
+    ])
+    .option('--subject-scope <scope>', 'what it carries')
+    .addOption(new Option('--may-act <sub[,issuer]>', 'whom alone it lets act').argParser(readParty))
+    .addOption(new Option('--hops <client>target,…>', 'the steps before').argParser(readHops))
+    .addOption(
+      new Option(
+        '--subject-token <file>',
+        'a real one in this file, which says all that itself; - for standard input',
+      ).conflicts(aboutToken),
+    )
+    .action(async (asked, command) => {
+      const explanation = await inWorkplace((place) => explainExchange(asked, place));
+      print(command, { ...explanation }, drawExplanation(explanation));
+      if (explanation.outcome === 'refused') process.exitCode = 1;
+    });
+}
+
+function known<T>(value: T | undefined): T {
+  return found(value, 'exchange policy', 'exchange-policies');
+}

@@ -1,0 +1,198 @@
+/**
+ * Token exchange: RFC 8693. An API that was called, or whoever holds a token, gets another one for the next API: on behalf of the same
+ * subject, with the whole story of the call, and never more than before.
+ *
+ *   request ─▶ subject and actor token (one statement each, at once) ─▶ rules (memory) ─▶ sign ─▶ step and token (one statement)
+ *
+ * Delegation, unless the policy says impersonation: `sub` stays, `act` grows by whoever acts now. Every step is recorded, the refused
+ * ones too. No refresh token, no ID token: who wants more comes again, with a token that still stands.
+ */
+import type { Authorization } from '../../protocol/authorization.ts';
+import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
+import type { Call } from '../../protocol/call.ts';
+import { NO_CLAIMS } from '../../protocol/claims-request.ts';
+import type { ClientMetadataCheck } from '../../protocol/client.ts';
+import { type Step, TOKEN_EXCHANGE } from '../../protocol/exchanges.ts';
+import type { Feature, TokenRequest, VerifiedGrant } from '../../protocol/feature.ts';
+import { JwtRefused } from '../../protocol/jose-client.ts';
+import { type ActorToken, readActorToken } from './actor-token.ts';
+import { mintAuthorizationGrant } from './authorization-grant.ts';
+import { type ExchangeRequest, readRequest, TOKEN_TYPES } from './request.ts';
+import { type Allowed, type Destination, isThere, judge, Refused } from './rules.ts';
+import { readSubjectToken, type SubjectToken } from './subject-token.ts';
+
+/** In the record, for a target that is none. */
+const UNKNOWN = 'unknown';
+
+export function tokenExchange(): Feature {
+  return {
+    name: 'token-exchange',
+    grantTypes: [{ name: TOKEN_EXCHANGE, verify }],
+    checkClientMetadata,
+  };
+}
+
+/** Whoever exchanges is named in every token that comes of it: nobody may be it by saying so. */
+const checkClientMetadata: ClientMetadataCheck = ({ grant_types, token_endpoint_auth_method: method }) =>
+  (grant_types as string[]).includes(TOKEN_EXCHANGE) && method === 'none'
+    ? { field: 'grant_types', why: 'token exchange needs a client that authenticates (RFC 8693 section 5)' }
+    : undefined;
+
+async function verify(request: TokenRequest, server: AuthorizationServer): Promise<VerifiedGrant> {
+  const asked = readRequest(request.parameters);
+  const { subjectToken, actorToken } = await readTokens(asked, request, server);
+  request.trace.userId = subjectToken.user?.id ?? '';
+  request.trace.grantId = subjectToken.grantId ?? '';
+  const destination = await findDestination(asked.target, server);
+  try {
+    const policies = await server.catalogue.exchangePolicies();
+    const allowed = judge({ ...asked, subjectToken, actorToken }, destination, request, policies, server.issuer);
+    return exchanged({ ...allowed, subjectToken, actorToken: actorToken ?? undefined, destination }, request, server);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    const { rule, source } = error;
+    request.trace.reason = rule;
+    // Any text can be asked for; only what is known here is kept, so that nobody writes the record but us.
+    const target = isThere(destination) ? asked.target : UNKNOWN;
+    const step = stepOf(subjectToken, target, source, request);
+    await server.exchanges.refuse({ ...step, scope: asked.scope ?? [], rule }, request.now);
+    throw error;
+  }
+}
+
+/** Both at once: neither is of use without the other. */
+async function readTokens(
+  { subject, actor }: ExchangeRequest,
+  { client, now, trace }: TokenRequest,
+  server: AuthorizationServer,
+): Promise<{ subjectToken: SubjectToken; actorToken: ActorToken | null | undefined }> {
+  try {
+    const [subjectToken, actorToken] = await Promise.all([
+      readSubjectToken(subject, client, now, server),
+      actor && readActorToken(actor, client, now, server),
+    ]);
+    if (!subjectToken) throw new Refused('subject_token');
+    return { subjectToken, actorToken: actor && (actorToken ?? null) };
+  } catch (error) {
+    // There is no call to record: nothing is known of this token, but that it is not good.
+    if (error instanceof JwtRefused) {
+      trace.reason = `subject_token: ${error.message}`;
+      throw new Refused('subject_token');
+    }
+    if (error instanceof Refused) trace.reason = error.rule;
+    throw error;
+  }
+}
+
+async function findDestination(target: string, { catalogue }: AuthorizationServer): Promise<Destination> {
+  const resource = (await catalogue.resources()).get(target);
+  const domain = resource ? undefined : (await catalogue.trustDomains()).get(target);
+  return { resource, domain };
+}
+
+interface Exchange extends Allowed {
+  readonly subjectToken: SubjectToken;
+  readonly actorToken: ActorToken | undefined;
+  readonly destination: Destination;
+}
+
+function exchanged(exchange: Exchange, request: TokenRequest, server: AuthorizationServer): VerifiedGrant {
+  const { policy, scope, subjectToken, destination } = exchange;
+  const { client, now, possession } = request;
+  const { domain, resource } = destination;
+  const call = nextCall(exchange, client.id);
+  const expiresAt = endOf(exchange, now);
+  const cnf = possession?.cnf;
+  const authorization: Authorization = {
+    grantId: subjectToken.grantId,
+    client,
+    user: subjectToken.user,
+    authentication: subjectToken.authentication,
+    signInId: undefined,
+    claims: NO_CLAIMS,
+    scope,
+    authorizationDetails: [],
+    resources: [],
+    nonce: undefined,
+    call,
+    expiresAt,
+  };
+  const audience = [policy.target];
+  const issuedTokenType =
+    domain || request.parameters.get('requested_token_type') === TOKEN_TYPES.jwt
+      ? TOKEN_TYPES.jwt
+      : TOKEN_TYPES.access_token;
+  return {
+    authorization,
+    target: { resource, audience, scope, authorizationDetails: [] },
+    ...(domain && {
+      mint: () =>
+        mintAuthorizationGrant(
+          { clientId: client.id, subject: subjectToken, call, scope, cnf, expiresAt },
+          domain,
+          now,
+          server,
+        ),
+    }),
+    // RFC 8693 §2.2.1: a grant for another domain is no token to be used.
+    answer: { issued_token_type: issuedTokenType, ...(domain && { token_type: 'N_A' }) },
+    newRefreshToken: false,
+    async spend(minted) {
+      const step = { ...stepOf(subjectToken, policy.target, policy.source, request), hops: call.hops };
+      // What our grants say of the sign-in need not be said again.
+      const authentication = subjectToken.grantId === undefined ? subjectToken.authentication : undefined;
+      const used = await server.exchanges.record(
+        { ...step, call, scope, audience, cnf, authentication, issuedTokenType },
+        minted,
+        now,
+      );
+      if (used) throw used.refusal;
+      return {};
+    },
+  };
+}
+
+/** The call after this step. Nothing in it comes from the request but who makes it. */
+function nextCall({ policy, actor, subjectToken, actorToken }: Exchange, clientId: string): Call {
+  const { story, jti, ours } = subjectToken;
+  // RFC 8693 §1.1: whoever shows an actor token wants to be seen.
+  const seen = policy.mode === 'delegation' || actorToken !== undefined;
+  const grants = actorToken?.grantId === undefined ? [] : [actorToken.grantId];
+  return {
+    ...story,
+    act: seen ? { ...actor, ...(story.act && { act: story.act }) } : story.act,
+    hops: [...story.hops, { client: clientId, target: policy.target, policy: policy.name }],
+    lineage: [...story.lineage, ...(ours ? [jti] : []), ...(actorToken ? [actorToken.jti] : [])],
+    clients: [...new Set([...story.clients, clientId])],
+    actorGrants: [...new Set([...story.actorGrants, ...grants])],
+    policy: policy.name,
+  };
+}
+
+/** Whatever ends first; each token ends with its grant already. */
+function endOf({ policy, subjectToken, actorToken }: Exchange, now: Date): Date {
+  const ends = [subjectToken.expiresAt, ...(actorToken ? [actorToken.expiresAt] : [])].map((end) => end.getTime());
+  return new Date(Math.min(now.getTime() + policy.lifetime * 1000, ...ends));
+}
+
+function stepOf(
+  { jti, story, user, grantId }: SubjectToken,
+  target: string,
+  source: string | undefined,
+  { client, id }: TokenRequest,
+): Step {
+  const { txn, origin, subject, hops } = story;
+  return {
+    txn,
+    origin,
+    subject,
+    parent: jti,
+    clientId: client.id,
+    userId: user?.id,
+    grantId,
+    hops,
+    source,
+    target,
+    requestId: id,
+  };
+}
