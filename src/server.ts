@@ -9,8 +9,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
-import { buildKeyring, keyring } from './features/key-rotation/index.ts';
-import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
+import { buildKeyring, keyring } from './features/key-rotation/keyring.ts';
+import { postgresKeys } from './features/key-rotation/keys.pg.ts';
 import { features as allFeatures, type FeatureLine } from './features.ts';
 import { type App, type AppOptions, createApp, createMutualTlsApp } from './http/app.ts';
 import { answerPrimary, Metrics } from './http/observe.ts';
@@ -207,7 +207,7 @@ async function run(
     directUrl: secrets.databaseDirectUrl,
     onError: (error) => logger.warn({ err: error }, 'the catalogue could not be confirmed'),
   });
-  const keys = postgresSigningKeys(database.sql);
+  const keys = postgresKeys(database.sql);
   const loadedKeys = catalogue.versioned(async () => buildKeyring(await keys.list(), encryption));
   const { sessionManagement, dpopNonce, mutualTls, allowLoopbackFetch } = config;
   const parts = {
@@ -265,7 +265,7 @@ async function run(
   for (const job of jobs) {
     if (job.atStart) await job.run(context.now(), server);
   }
-  // A key-encryption key that does not open the signing keys stops the start here, not the first request.
+  // A key-encryption key that does not open our keys stops the start here, not the first request.
   await server.keyring.published();
 
   const metrics = new Metrics({

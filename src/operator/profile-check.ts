@@ -163,7 +163,7 @@ const serverRules: readonly ServerRule[] = [
     demand: 'RSA keys of 2048 bits at least',
     problem({ keys }) {
       const short = keys.find(({ publicJwk: { n } }) => n !== undefined && bitsOf(n) < MIN_RSA_BITS);
-      return short && `the signing key ${short.kid}: run \`gatehouse keys rotate --compromised\``;
+      return short && `the key ${short.kid}: run \`gatehouse keys rotate --compromised\``;
     },
   },
   {
