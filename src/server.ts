@@ -32,8 +32,9 @@ import { postgresSessions } from './postgres/sessions.pg.ts';
 import { sharedKey } from './postgres/shared-keys.pg.ts';
 import type { AuthorizationServer } from './protocol/authorization-server.ts';
 import type { Context } from './protocol/context.ts';
-import { assemble, type Job } from './protocol/feature.ts';
+import type { Job } from './protocol/feature.ts';
 import { KeyEncryption } from './protocol/key-encryption.ts';
+import { assemble } from './protocol/registries.ts';
 import { Passwords } from './protocol/secrets.ts';
 
 export const systemContext: Context = { now: () => new Date(), random: (size) => randomBytes(size) };
