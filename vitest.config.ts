@@ -15,6 +15,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // Processes, browsers and clocks on two busy cores: one of five thousand may be unlucky. The reporter names it.
+    retry: 1,
     reporters: ['default', './test/support/plain-reporter.ts'],
   },
 });

@@ -103,7 +103,7 @@ export const environment = {
     .describe('Keys for cookies, base64url of 32 bytes, a comma list: the first writes, all read; required in `serve`'),
   GATEHOUSE_KEY_ENCRYPTION_KEY: keyList
     .optional()
-    .describe('Keys that signing keys are encrypted under, in the same form; required in `serve`'),
+    .describe('Keys that our private keys are encrypted under, in the same form; required in `serve`'),
   GATEHOUSE_PROFILE: z
     .enum(profiles.map(({ name }) => name) as [string, ...string[]])
     .default(oauth21.name)

@@ -22,8 +22,8 @@ import { introspection } from './features/introspection/index.ts';
 import { jar } from './features/jar/index.ts';
 import { jarm } from './features/jarm/index.ts';
 import { jwtBearer } from './features/jwt-bearer/index.ts';
-import { keyRotation } from './features/key-rotation/index.ts';
-import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
+import { keyAlgs, keyRotation } from './features/key-rotation/index.ts';
+import { postgresKeys } from './features/key-rotation/keys.pg.ts';
 import { postgresAttempts } from './features/login/attempts.pg.ts';
 import { login } from './features/login/index.ts';
 import { logout } from './features/logout/index.ts';
@@ -85,7 +85,7 @@ export const features: readonly FeatureLine[] = [
   ({ profile }) => userinfo({ algs: profile.signingAlgs }), //                                  OpenID Connect Core §5.3
   () => discovery(), //                                                                         RFC 8414, RFC 7517
   ({ database, profile, encryption }) =>
-    keyRotation({ keys: postgresSigningKeys(database), algs: profile.signingAlgs, encryption }), // OpenID Connect Core §10.1.1
+    keyRotation({ keys: postgresKeys(database), algs: keyAlgs(profile), encryption }), // OpenID Connect Core §10.1.1
   ({ database, passwords, cookieKeys }) => login({ attempts: postgresAttempts(database), passwords, cookieKeys }), // Core §3.1.2.3
   () => selectAccount(), //                                                                     Core §3.1.2.1
   ({ database }) => consent({ consents: postgresConsents(database) }), //                       Core §3.1.2.4

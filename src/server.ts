@@ -9,8 +9,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
-import { buildKeyring, keyring } from './features/key-rotation/index.ts';
-import { postgresSigningKeys } from './features/key-rotation/keys.pg.ts';
+import { buildKeyring, keyring } from './features/key-rotation/keyring.ts';
+import { postgresKeys } from './features/key-rotation/keys.pg.ts';
 import { features as allFeatures, type FeatureLine } from './features.ts';
 import { type App, type AppOptions, createApp, createMutualTlsApp } from './http/app.ts';
 import { answerPrimary, Metrics } from './http/observe.ts';
@@ -30,11 +30,12 @@ import { postgresPendingAuthorizations } from './postgres/pending-authorizations
 import { holdsDemoData } from './postgres/people.pg.ts';
 import { postgresReplayMarks } from './postgres/replay-marks.pg.ts';
 import { postgresSessions } from './postgres/sessions.pg.ts';
-import { sharedKey } from './postgres/shared-keys.pg.ts';
+import { allSharedKeys } from './postgres/shared-keys.pg.ts';
 import type { AuthorizationServer } from './protocol/authorization-server.ts';
 import type { Context } from './protocol/context.ts';
-import { assemble, type Job } from './protocol/feature.ts';
+import type { Job } from './protocol/feature.ts';
 import { KeyEncryption } from './protocol/key-encryption.ts';
+import { assemble } from './protocol/registries.ts';
 import { Passwords } from './protocol/secrets.ts';
 
 export const systemContext: Context = { now: () => new Date(), random: (size) => randomBytes(size) };
@@ -208,7 +209,7 @@ async function run(
     directUrl: secrets.databaseDirectUrl,
     onError: (error) => logger.warn({ err: error }, 'the catalogue could not be confirmed'),
   });
-  const keys = postgresSigningKeys(database.sql);
+  const keys = postgresKeys(database.sql);
   const loadedKeys = catalogue.versioned(async () => buildKeyring(await keys.list(), encryption));
   const { sessionManagement, dpopNonce, mutualTls, allowLoopbackFetch } = config;
   const parts = {
@@ -256,18 +257,12 @@ async function run(
     sessions: postgresSessions(database.sql, profile.lifetimes.sessionIdle * 1000),
     pendingAuthorizations: postgresPendingAuthorizations(database.sql),
     remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),
-    sharedKeys: {
-      csrf: await sharedKey(database.sql, 'csrf', encryption, context),
-      successors: await sharedKey(database.sql, 'refresh token successors', encryption, context),
-      pairwise: await sharedKey(database.sql, 'pairwise subjects', encryption, context),
-      sessions: await sharedKey(database.sql, 'sessions', encryption, context),
-      nonces: await sharedKey(database.sql, 'DPoP nonces', encryption, context),
-    },
+    sharedKeys: await allSharedKeys(database.sql, encryption, context),
   };
   for (const job of jobs) {
     if (job.atStart) await job.run(context.now(), server);
   }
-  // A key-encryption key that does not open the signing keys stops the start here, not the first request.
+  // A key-encryption key that does not open our keys stops the start here, not the first request.
   await server.keyring.published();
 
   const metrics = new Metrics({

@@ -194,7 +194,12 @@ describe('features.ts', () => {
       'at_hash',
     ],
     'authorization-code': ['code', 'query', 'authorization_code', 'code_challenge_methods_supported'],
-    jar: ['request_parameter_supported', 'request_object_signing_alg_values_supported'],
+    jar: [
+      'request_parameter_supported',
+      'request_object_signing_alg_values_supported',
+      'request_object_encryption_alg_values_supported',
+      'request_object_encryption_enc_values_supported',
+    ],
     jarm: ['jwt', 'authorization_signing_alg_values_supported'],
     'form-post': ['form_post'],
     par: ['pushed_authorization_request_endpoint', 'require_pushed_authorization_requests'],

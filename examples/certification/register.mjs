@@ -16,15 +16,20 @@ if (suite === undefined) {
 const at = `${suite}/test/a/${alias}`;
 const program = fileURLToPath(new URL('../../bin/gatehouse.js', import.meta.url));
 
-/** @returns what `gatehouse …` printed, or `undefined` when it refused */
+/** @returns what `gatehouse …` printed; when it refuses, it has said why, and that is the end */
 function gatehouse(words, input) {
   try {
-    const stdio = ['pipe', 'pipe', 'ignore'];
+    const stdio = ['pipe', 'pipe', 'inherit'];
     return JSON.parse(execFileSync(process.execPath, [program, ...words, '--format', 'json'], { input, stdio }));
   } catch {
-    return undefined;
+    console.error(`\`gatehouse ${words.join(' ')}\` did not work: is Gatehouse set up here?`);
+    process.exit(1);
   }
 }
+
+const known = new Set(
+  gatehouse(['clients', 'list', '--after', `conformance-${alias}`, '--limit', '100']).map((client) => client.client_id),
+);
 
 function register(name, more = {}) {
   const metadata = {
@@ -38,11 +43,10 @@ function register(name, more = {}) {
     post_logout_redirect_uris: [`${at}/post_logout_redirect`],
     ...more,
   };
-  const client =
-    gatehouse(['clients', 'create', '--file', '-'], JSON.stringify(metadata)) ??
-    gatehouse(['clients', 'rotate-secret', metadata.client_id]);
-  if (client === undefined) throw new Error(`${metadata.client_id} could not be registered: is Gatehouse set up here?`);
-  return { client_id: metadata.client_id, client_secret: client.client_secret };
+  const { client_id, client_secret } = known.has(metadata.client_id)
+    ? gatehouse(['clients', 'rotate-secret', metadata.client_id])
+    : gatehouse(['clients', 'create', '--file', '-'], JSON.stringify(metadata));
+  return { client_id, client_secret };
 }
 
 const server = { discoveryUrl: `${issuer}/.well-known/openid-configuration` };

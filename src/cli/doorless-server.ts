@@ -1,6 +1,6 @@
 /** An authorization server without doors: for commands that read tokens as the server would, and issue none. */
-import { buildKeyring, keyring } from '../features/key-rotation/index.ts';
-import { postgresSigningKeys } from '../features/key-rotation/keys.pg.ts';
+import { buildKeyring, keyring } from '../features/key-rotation/keyring.ts';
+import { postgresKeys } from '../features/key-rotation/keys.pg.ts';
 import { CachedRemoteKeys } from '../outgoing/remote-keys.ts';
 import { PostgresCatalogue } from '../postgres/catalogue.ts';
 import { postgresExchanges } from '../postgres/exchanges.pg.ts';
@@ -8,7 +8,7 @@ import { postgresLedger } from '../postgres/ledger.pg.ts';
 import { postgresPendingAuthorizations } from '../postgres/pending-authorizations.pg.ts';
 import { postgresReplayMarks } from '../postgres/replay-marks.pg.ts';
 import { postgresSessions } from '../postgres/sessions.pg.ts';
-import { sharedKey } from '../postgres/shared-keys.pg.ts';
+import { allSharedKeys } from '../postgres/shared-keys.pg.ts';
 import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import { assembledFor, type Workplace } from './workplace.ts';
 
@@ -16,8 +16,7 @@ import { assembledFor, type Workplace } from './workplace.ts';
 export async function doorlessServer(place: Workplace): Promise<AuthorizationServer> {
   const { database, context, issuer, profile, passwords, allowLoopbackFetch } = place;
   const encryption = await place.encryption();
-  const keys = buildKeyring(await postgresSigningKeys(database).list(), encryption);
-  const shared = (name: string) => sharedKey(database, name, encryption, context);
+  const keys = buildKeyring(await postgresKeys(database).list(), encryption);
   return {
     issuer,
     profile,
@@ -32,12 +31,6 @@ export async function doorlessServer(place: Workplace): Promise<AuthorizationSer
     sessions: postgresSessions(database, profile.lifetimes.sessionIdle * 1000),
     pendingAuthorizations: postgresPendingAuthorizations(database),
     remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),
-    sharedKeys: {
-      csrf: await shared('csrf'),
-      successors: await shared('refresh token successors'),
-      pairwise: await shared('pairwise subjects'),
-      sessions: await shared('sessions'),
-      nonces: await shared('DPoP nonces'),
-    },
+    sharedKeys: await allSharedKeys(database, encryption, context),
   };
 }

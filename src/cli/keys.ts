@@ -1,16 +1,18 @@
 /** `gatehouse keys …` */
 import type { Command } from 'commander';
-import { replaceKeys, rotateKeys, stateOf } from '../features/key-rotation/index.ts';
-import { postgresSigningKeys, reencryptKeys } from '../features/key-rotation/keys.pg.ts';
+import { keyAlgs, replaceKeys, rotateKeys, stateOf } from '../features/key-rotation/index.ts';
+import { postgresKeys, reencryptKeys } from '../features/key-rotation/keys.pg.ts';
 import { print, type Row } from './output.ts';
 import { inWorkplace, type Workplace } from './workplace.ts';
 
 export function keyCommands(program: Command): void {
-  const keys = program.command('keys').description('Look at and rotate signing keys');
+  const keys = program
+    .command('keys')
+    .description('Look at and rotate the keys we sign with, and those others encrypt to us with');
 
   keys
     .command('list')
-    .description('List signing keys')
+    .description('List keys')
     .action(async (_options, command) => print(command, await inWorkplace(listed)));
 
   keys
@@ -18,15 +20,15 @@ export function keyCommands(program: Command): void {
     .description('Rotate at once: next becomes active, active becomes retired')
     .option(
       '--compromised',
-      'drop all keys at once, next, retired and archived ones too: nothing they signed is good any more',
+      'drop all keys at once, next, retired and archived ones too: nothing they signed is good any more, nothing encrypted to them is read',
     )
     .action(async ({ compromised }, command) => {
       const after = await inWorkplace(async (place) => {
         const { database, profile, context } = place;
-        const keys = postgresSigningKeys(database);
+        const keys = postgresKeys(database);
         const encryption = await place.encryption();
-        if (compromised) await replaceKeys(keys, profile.signingAlgs, encryption, context.now());
-        else await rotateKeys(keys, profile.signingAlgs, encryption, context.now(), true);
+        if (compromised) await replaceKeys(keys, keyAlgs(profile), encryption, context.now());
+        else await rotateKeys(keys, keyAlgs(profile), encryption, context.now(), true);
         return listed(place);
       });
       print(command, after);
@@ -42,9 +44,10 @@ export function keyCommands(program: Command): void {
 }
 
 async function listed({ database }: Workplace): Promise<Row[]> {
-  const stored = await postgresSigningKeys(database).list();
+  const stored = await postgresKeys(database).list();
   return stored.map((key) => ({
     kid: key.kid,
+    use: key.publicJwk.use,
     alg: key.alg,
     state: stateOf(key),
     created_at: key.createdAt,

@@ -1,7 +1,7 @@
 /** `gatehouse profile check`: for people, and for CI, by its exit code. */
 import { type Command, Option } from 'commander';
 import { type Environment, readConfig, readEnvironment } from '../config.ts';
-import { postgresSigningKeys } from '../features/key-rotation/keys.pg.ts';
+import { postgresKeys } from '../features/key-rotation/keys.pg.ts';
 import { type CheckedServer, checkClient, checkServer, type Finding } from '../operator/profile-check.ts';
 import { findClientRecord } from '../postgres/clients.pg.ts';
 import { listResources } from '../postgres/resources.pg.ts';
@@ -49,7 +49,7 @@ async function server({ database, profile, passwords, context }: Workplace): Pro
     sessionManagement: config.sessionManagement,
     profile,
     registries: assembledFor(database, profile, passwords, context),
-    keys: await postgresSigningKeys(database).list(),
+    keys: await postgresKeys(database).list(),
     resources: await listResources(database),
   };
 }

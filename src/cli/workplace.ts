@@ -13,9 +13,9 @@ import { migrate, missingMigrations } from '../postgres/migrations.ts';
 import { keepPartitions } from '../postgres/partitions.ts';
 import type { RegistrationRules } from '../protocol/client.ts';
 import type { Context } from '../protocol/context.ts';
-import { assemble, type Registries, registrationRules } from '../protocol/feature.ts';
 import { KeyEncryption } from '../protocol/key-encryption.ts';
 import { oauth21, type Profile, profiles } from '../protocol/profile.ts';
+import { assemble, type Registries, registrationRules } from '../protocol/registries.ts';
 import { Passwords } from '../protocol/secrets.ts';
 import { systemContext } from '../server.ts';
 

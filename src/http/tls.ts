@@ -6,18 +6,8 @@
  */
 import { readFileSync } from 'node:fs';
 import type { ServerOptions } from 'node:https';
+import { CIPHER_SUITES } from '../cipher-suites.ts';
 import type { Config } from '../config.ts';
-
-/** RFC 9325 §4.2; TLS 1.3 has no others. */
-const CIPHERS = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-].join(':');
 
 /**
  * @param asks whether this door asks for client certificates
@@ -29,7 +19,7 @@ export function tlsOptions({ tls, mutualTls }: Config, asks: boolean): ServerOpt
     cert: readFileSync(tls.cert),
     key: readFileSync(tls.key),
     minVersion: 'TLSv1.2',
-    ciphers: CIPHERS,
+    ciphers: CIPHER_SUITES,
     ...(asks && {
       requestCert: true,
       rejectUnauthorized: false,

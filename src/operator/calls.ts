@@ -3,7 +3,7 @@
  * refused. What a token says is taken only if we signed it, or said to be unproven: it leads to what the database says, and to
  * nothing else.
  */
-import { postgresSigningKeys } from '../features/key-rotation/keys.pg.ts';
+import { postgresKeys } from '../features/key-rotation/keys.pg.ts';
 import {
   type FirstToken,
   findFirstToken,
@@ -15,6 +15,7 @@ import {
 } from '../postgres/calls.pg.ts';
 import type { Sql } from '../postgres/database.ts';
 import { looksLikeJwt, verifyingKey, verifyOwnJwt } from '../protocol/jose.ts';
+import { isDecryptionAlg } from '../protocol/jose-decryption.ts';
 import { isUuid, parseCredential } from '../protocol/secrets.ts';
 import { OperatorError } from './users.ts';
 
@@ -66,7 +67,9 @@ async function readJwt(jwt: string, database: Sql, now: Date): Promise<Clue> {
   const [header, claims] = jwt.split('.').map(readPart);
   if (!header || !claims) throw new OperatorError('This is not a JWT, though it looks like one.');
   const keys = new Map(
-    (await postgresSigningKeys(database).list()).map((key) => [key.kid, verifyingKey(key.publicJwk)]),
+    (await postgresKeys(database).list())
+      .filter(({ alg }) => !isDecryptionAlg(alg))
+      .map((key) => [key.kid, verifyingKey(key.publicJwk)]),
   );
   const verified = await verifyOwnJwt(jwt, {
     typ: String(header.typ),

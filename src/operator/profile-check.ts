@@ -6,9 +6,9 @@
  */
 import type { StoredKey } from '../features/key-rotation/index.ts';
 import type { ClientMetadata } from '../protocol/client.ts';
-import type { Registries } from '../protocol/feature.ts';
 import type { Profile } from '../protocol/profile.ts';
 import { profileRules } from '../protocol/profile-rules.ts';
+import type { Registries } from '../protocol/registries.ts';
 import type { ResourceMetadata } from '../protocol/resource.ts';
 
 /** One clause, and how it was found. */
@@ -163,7 +163,7 @@ const serverRules: readonly ServerRule[] = [
     demand: 'RSA keys of 2048 bits at least',
     problem({ keys }) {
       const short = keys.find(({ publicJwk: { n } }) => n !== undefined && bitsOf(n) < MIN_RSA_BITS);
-      return short && `the signing key ${short.kid}: run \`gatehouse keys rotate --compromised\``;
+      return short && `the key ${short.kid}: run \`gatehouse keys rotate --compromised\``;
     },
   },
   {

@@ -5,15 +5,18 @@
  * - https only, port 443 only, no user information; no redirects, no cookies, no proxy, no compression.
  * - The name is resolved once, by us; special-use addresses (RFC 6890) are refused, and the connection goes to the very
  *   addresses that were checked, so a name that changes between check and connect changes nothing (DNS rebinding).
+ * - TLS as we speak it ourselves (RFC 9325, FAPI 2.0 SP §5.2), with a certificate that names the host (RFC 9525).
  * - Bounded: total time, bytes, concurrency; each kind of request has places of its own, and of those that fetch no host has all.
  *
  * `allowLoopback` (GATEHOUSE_ALLOW_LOOPBACK_FETCH) is for tests: it lets http and any port through to loopback only.
  */
 import type { LookupAddress } from 'node:dns';
 import { lookup as resolve } from 'node:dns/promises';
-import http, { type IncomingMessage, type RequestOptions } from 'node:http';
-import https from 'node:https';
+import http, { type IncomingMessage } from 'node:http';
+import https, { type RequestOptions } from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
+import { CIPHER_SUITES } from '../cipher-suites.ts';
 
 export interface GuardedRequestOptions {
   /** Milliseconds for everything: resolving, connecting, reading. */
@@ -145,7 +148,7 @@ async function guarded<T>(
     const signal = AbortSignal.timeout(timeout);
     const addresses = await vettedAddresses(url, allowLoopback, signal);
     const headers = { ...head.headers, 'user-agent': 'Gatehouse' };
-    const options = { method: head.method, headers, lookup: only(addresses), agent: false as const, signal };
+    const options = { ...TLS, method: head.method, headers, lookup: only(addresses), agent: false as const, signal };
     return exchange(url, options, body, read);
   });
 }
@@ -181,6 +184,19 @@ function resolved(host: string, signal: AbortSignal): Promise<LookupAddress[]> {
     });
     resolve(host, { all: true }).then(done, () => reject(new FetchRefused('the host is unknown')));
   });
+}
+
+/** How TLS is spoken, whatever the settings of the process say. */
+const TLS: RequestOptions = {
+  minVersion: 'TLSv1.2',
+  ciphers: CIPHER_SUITES,
+  rejectUnauthorized: true,
+  checkServerIdentity: isNamedBy,
+};
+
+/** RFC 9525 §2: the names are the alternative ones. Node would take the common name too, where there are no others. */
+function isNamedBy(host: string, certificate: PeerCertificate): Error | undefined {
+  return checkServerIdentity(host, { ...certificate, subject: { ...certificate.subject, CN: '' } });
 }
 
 /** What the connection is told when it asks for the name: nothing but what was checked. */

@@ -8,7 +8,8 @@
 import { type JsonWebKeySet, keySet, type RemoteKeys } from '../protocol/client-keys.ts';
 import type { Context } from '../protocol/context.ts';
 import { Unavailable } from '../protocol/errors.ts';
-import { guardedFetch, TooManyAtOnce } from './guarded-fetch.ts';
+import { TooManyAtOnce } from './guarded-fetch.ts';
+import { fetchJson } from './json-document.ts';
 
 const KEPT = 10 * 60_000;
 const AT_MOST_EVERY = 60_000;
@@ -47,13 +48,8 @@ export class CachedRemoteKeys implements RemoteKeys {
 
   async #ask(uri: string, now: number, kept: Kept | undefined): Promise<JsonWebKeySet> {
     try {
-      const body = await guardedFetch(uri, {
-        timeout: 5000,
-        maxBytes: 64 * 1024,
-        accept: 'application/jwk-set+json, application/json',
-        allowLoopback: this.#allowLoopback,
-      });
-      const keys = keySet.parse(JSON.parse(body.toString()));
+      const accept = 'application/jwk-set+json, application/json';
+      const keys = keySet.parse(await fetchJson(uri, accept, this.#allowLoopback));
       remember(this.#kept, uri, { keys, at: now });
       return keys;
     } catch (cause) {

@@ -5,7 +5,8 @@
 import { z } from 'zod';
 import type { ClientMetadata } from '../protocol/client.ts';
 import { OAuthError } from '../protocol/errors.ts';
-import { FetchRefused, guardedFetch } from './guarded-fetch.ts';
+import { FetchRefused } from './guarded-fetch.ts';
+import { fetchJson } from './json-document.ts';
 
 const redirectUris = z.array(z.string());
 
@@ -18,21 +19,15 @@ const redirectUris = z.array(z.string());
 export async function checkSectorIdentifier(metadata: ClientMetadata, allowLoopback: boolean): Promise<void> {
   const { sector_identifier_uri: uri, redirect_uris } = metadata;
   if (typeof uri !== 'string') return;
-  const listed = redirectUris.safeParse(await fetchJson(uri, allowLoopback));
+  const listed = redirectUris.safeParse(await documentAt(uri, allowLoopback));
   if (!listed.success) throw refuse('its document is not a JSON array of redirect URIs');
   const missing = redirectUris.parse(redirect_uris).find((redirectUri) => !listed.data.includes(redirectUri));
   if (missing !== undefined) throw refuse('its document does not hold all redirect_uris');
 }
 
-async function fetchJson(uri: string, allowLoopback: boolean): Promise<unknown> {
+async function documentAt(uri: string, allowLoopback: boolean): Promise<unknown> {
   try {
-    const body = await guardedFetch(uri, {
-      timeout: 5000,
-      maxBytes: 64 * 1024,
-      accept: 'application/json',
-      allowLoopback,
-    });
-    return JSON.parse(body.toString());
+    return await fetchJson(uri, 'application/json', allowLoopback);
   } catch (error) {
     if (error instanceof FetchRefused) throw refuse(`its document could not be fetched (${error.message})`);
     if (error instanceof SyntaxError) return undefined;

@@ -24,7 +24,7 @@ export function postgresExchanges(database: Sql): Exchanges {
           SELECT ${jti}::uuid, ${accessToken?.hash ?? null}::bytea, ${step.txn}::text, ${step.parent}::text, ${step.clientId}::text,
                  ${step.subject}::text, ${step.userId ?? null}::uuid, ${step.grantId ?? null}::uuid, ${[...call.actorGrants]}::uuid[],
                  ${[...call.lineage]}::uuid[], ${[...call.clients]}::text[], ${json(call.hops)}, ${json(call.act)}, ${json(step.origin)},
-                 ${json(signedIn)}, ${call.policy}::text, ${step.source ?? null}::text, ${step.target}::text, ${[...step.scope]}::text[],
+                 ${json(signedIn)}, ${call.hops.at(-1)?.policy ?? null}::text, ${step.source ?? null}::text, ${step.target}::text, ${[...step.scope]}::text[],
                  ${[...step.audience]}::text[], ${json(cnf)}, ${step.issuedTokenType}::text, ${now}::timestamptz, ${expiresAt}::timestamptz,
                  ${step.requestId}::text
           WHERE true ${andAllMarked(marks)}

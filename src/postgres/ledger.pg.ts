@@ -160,7 +160,6 @@ interface ExchangedRow extends TokenRow {
   lineage: string[];
   clients: string[];
   actor_grants: string[];
-  policy: string | null;
   authentication: { time: number; acr: string; amr: string[] } | null;
 }
 
@@ -188,7 +187,6 @@ function toStory(row: ExchangedRow): Pick<StandingToken, 'call' | 'authenticatio
       lineage: row.lineage,
       clients: row.clients,
       actorGrants: row.actor_grants,
-      policy: row.policy ?? '',
     },
     // A person of another domain has no grant here that would say it.
     authentication: foreign
@@ -229,7 +227,7 @@ export function postgresLedger(database: Sql): Ledger {
     async findExchanged(jti: string, hash: Buffer | undefined, now: Date): Promise<StandingToken | undefined> {
       const { rows } = await sql<ExchangedRow>`
         SELECT x.id, x.client_id, x.scope, NULL::jsonb AS authorization_details, x.audience, x.cnf, x.issued_at, x.expires_at,
-               x.txn, x.origin, x.subject, x.act, x.hops, x.lineage, x.clients, x.actor_grants, x.policy, x.authentication,
+               x.txn, x.origin, x.subject, x.act, x.hops, x.lineage, x.clients, x.actor_grants, x.authentication,
                ${grantColumns}
         FROM exchanges x
         LEFT JOIN grants g ON g.id = x.grant_id

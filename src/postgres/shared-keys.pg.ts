@@ -1,8 +1,25 @@
 /** Random keys that all nodes share, made by the first that needs one; encrypted at rest. */
 import { sql } from 'kysely';
+import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import type { Context } from '../protocol/context.ts';
 import type { KeyEncryption } from '../protocol/key-encryption.ts';
 import type { Sql } from './database.ts';
+
+/** All that a server has. What each is for stands where it is declared. */
+export async function allSharedKeys(
+  database: Sql,
+  encryption: KeyEncryption,
+  context: Context,
+): Promise<AuthorizationServer['sharedKeys']> {
+  const key = (name: string) => sharedKey(database, name, encryption, context);
+  return {
+    csrf: await key('csrf'),
+    successors: await key('refresh token successors'),
+    pairwise: await key('pairwise subjects'),
+    sessions: await key('sessions'),
+    nonces: await key('DPoP nonces'),
+  };
+}
 
 /**
  * @returns the 32 bytes of the key called `name`; the same in every process

@@ -143,14 +143,15 @@ export async function withOpenAccess(
  */
 async function openByPolicy(
   granted: readonly string[],
-  { policy: name, hops }: Call,
+  { hops }: Call,
   resources: Resources,
   { catalogue }: AuthorizationServer,
 ): Promise<string[]> {
   const policies = await catalogue.exchangePolicies();
-  const policy = policies.get(name);
-  if (!hops.every((hop) => hop.policy === undefined || policies.get(hop.policy))) return [];
-  return granted.filter((token) => policy && canGive(policy, token) && resources.isKnownScope(token));
+  const allowing = hops.map(({ policy }) => policies.get(policy));
+  const last = allowing.at(-1);
+  if (!last || allowing.includes(undefined)) return [];
+  return granted.filter((token) => canGive(last, token) && resources.isKnownScope(token));
 }
 
 function mayActOf(audience: readonly string[], resources: Resources): MayAct | undefined {

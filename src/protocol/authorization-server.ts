@@ -6,11 +6,11 @@ import type { Catalogue } from './catalogue.ts';
 import type { RemoteKeys } from './client-keys.ts';
 import type { Context } from './context.ts';
 import type { Exchanges } from './exchanges.ts';
-import type { Registries } from './feature.ts';
 import type { PendingAuthorizations } from './interaction.ts';
 import type { Keyring } from './keys.ts';
 import type { Ledger } from './ledger.ts';
 import type { Profile } from './profile.ts';
+import type { Registries } from './registries.ts';
 import type { ReplayMarks } from './replay.ts';
 import type { Sessions } from './session.ts';
 

@@ -42,12 +42,15 @@ export interface Origin {
   readonly grant_type: string;
 }
 
-/** One step: who asked, towards what, and what allowed it. */
+/** One step: who asked, towards what. */
 export interface Hop {
   readonly client: string;
   readonly target: string;
-  /** By its name; gone, all that came of the step is over. */
-  readonly policy?: string;
+}
+
+/** One that was allowed, and by which policy. Gone, all that came of the step is over. */
+export interface AllowedHop extends Hop {
+  readonly policy: string;
 }
 
 export interface Call {
@@ -58,15 +61,13 @@ export interface Call {
   /** Absent where nobody acts for the subject (impersonation). */
   readonly act: Actor | undefined;
   /** Steps so far, the first one first; their number is the depth. */
-  readonly hops: readonly Hop[];
+  readonly hops: readonly AllowedHop[];
   /** Ids of the tokens it came from (subject and actor tokens of ours), the first one first. */
   readonly lineage: readonly string[];
   /** Every client it went through, the first one first. */
   readonly clients: readonly string[];
   /** Grants of people who act; the grant of the subject is the token's own. */
   readonly actorGrants: readonly string[];
-  /** The policy that allowed the last step; gone, what it allowed is over. */
-  readonly policy: string;
 }
 
 /** However the policies read (standards: a deeper chain is a loop that nobody has seen yet). */

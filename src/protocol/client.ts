@@ -10,7 +10,7 @@ import { checkClientKeys, keySet } from './client-keys.ts';
 import { OAuthError } from './errors.ts';
 import { signingAlgs } from './jose.ts';
 import { type Profile, profileOf, profiles } from './profile.ts';
-import { profileRules } from './profile-rules.ts';
+import { contradiction } from './profile-rules.ts';
 import { checkRedirectUri, hasPlainHost, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
 import { encryptionAlg, encryptionEnc, encryptionProblem } from './response-encryption.ts';
 import { isScopeToken, parseScope } from './scope.ts';
@@ -152,11 +152,7 @@ export function checkClientMetadata(
   rules: RegistrationRules,
 ): { metadata: ClientMetadata; ignored: string[] } {
   const parsed = rules.metadata.safeParse(input);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    // RFC 6749 §5.2: a description holds no quotes, and zod puts its options in them.
-    throw refuse(issue?.path.join('.') || 'client metadata', issue?.message.replaceAll('"', '') ?? 'is malformed');
-  }
+  if (!parsed.success) throw malformed(input, parsed.error.issues[0], rules.profile);
   const metadata = parsed.data as CoreMetadata;
   if (metadata.client_id !== undefined) checkClientId(metadata.client_id);
 
@@ -205,10 +201,8 @@ export function checkClientMetadata(
     scope: metadata.scope ?? (usesCode ? DEFAULT_SCOPE : ''),
   };
   const profile = profileOf({ metadata: complete }, rules.profile);
-  for (const { clause, problem } of profileRules) {
-    const found = problem(complete, profile);
-    if (found) throw refuse(found.field, `${found.why} (${clause})`);
-  }
+  const contradicted = contradiction(complete, profile);
+  if (contradicted) throw refuse(contradicted.field, contradicted.why);
   for (const check of [checkClientKeys, idTokenEncryption, ...rules.checks]) {
     const problem = check(complete);
     if (problem) throw refuse(problem.field, problem.why);
@@ -219,14 +213,23 @@ export function checkClientMetadata(
   };
 }
 
-/** Where it is the profile that omits it, the clause is named. */
+/** A value that is not offered is told by the profile where it has a say in it, like everything else that it leaves out. */
+function malformed(input: unknown, issue: z.core.$ZodIssue | undefined, own: Profile): OAuthError {
+  const field = issue?.path.join('.') || 'client metadata';
+  const isListed = issue?.code === 'invalid_value' && typeof input === 'object' && input !== null;
+  const found = isListed ? contradictionOf(field, input as ClientMetadata, own) : undefined;
+  // RFC 6749 §5.2: a description holds no quotes, and zod puts its options in them.
+  return refuse(field, found ?? issue?.message.replaceAll('"', '') ?? 'is malformed');
+}
+
 function notOffered(field: string, what: string, metadata: ClientMetadata, own: Profile): OAuthError {
-  const profile = profileOf({ metadata }, own);
-  for (const { clause, problem } of profileRules) {
-    const found = problem(metadata, profile);
-    if (found?.field === field) return refuse(field, `${found.why} (${clause})`);
-  }
-  return refuse(field, `${what}is not offered here`);
+  return refuse(field, contradictionOf(field, metadata, own) ?? `${what}is not offered here`);
+}
+
+/** What the profile has against one field, whatever the others are. */
+function contradictionOf(field: string, { profile, [field]: value }: ClientMetadata, own: Profile): string | undefined {
+  const metadata = { [field]: value };
+  return contradiction(metadata, profileOf({ metadata: { profile } }, own), field)?.why;
 }
 
 const idTokenEncryption: ClientMetadataCheck = (metadata) => encryptionProblem(metadata, 'id_token');

@@ -3,12 +3,12 @@
  * hooks, no events, no priorities: the order is that of src/features.ts, and two features that claim one key fail at
  * start.
  */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { MintedAccessToken } from './access-token.ts';
 import type { Authorization } from './authorization.ts';
 import type { AuthorizationRequest } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
-import { type Client, type ClientMetadataCheck, coreClientMetadata, type RegistrationRules } from './client.ts';
+import type { Client, ClientMetadataCheck } from './client.ts';
 import type { ConfirmationMethod, Possession } from './confirmation.ts';
 import type { AccessTokenRecord, RefreshTokenRecord, StandingToken } from './ledger.ts';
 import type {
@@ -19,7 +19,6 @@ import type {
   EndpointResponse,
   Parameters,
 } from './message.ts';
-import type { Profile } from './profile.ts';
 import type { ReturnAddress } from './redirect-uri.ts';
 import type { ReplayMark } from './replay.ts';
 import type { EndedSignIn, Session, SignIn } from './session.ts';
@@ -245,106 +244,4 @@ export interface Job {
   run(now: Date, server: AuthorizationServer): Promise<void>;
   /** Called once after its last run: waits for what runs have begun and left to itself. */
   finish?(): Promise<void>;
-}
-
-export interface Registries {
-  readonly features: readonly Feature[];
-  readonly grantTypes: ReadonlyMap<string, GrantType>;
-  readonly responseTypes: ReadonlyMap<string, ResponseType>;
-  readonly responseModes: ReadonlyMap<string, ResponseMode>;
-  readonly confirmationMethods: ReadonlyMap<string, ConfirmationMethod>;
-  readonly requestSources: ReadonlyMap<string, RequestSource>;
-  readonly responseParameters: ReadonlyMap<string, ResponseParameter>;
-  readonly clientAuthenticationMethods: ReadonlyMap<string, ClientAuthenticationMethod>;
-  readonly logoutChannels: ReadonlyMap<string, LogoutChannel>;
-  readonly endpoints: readonly Endpoint[];
-  readonly clientMetadata: z.ZodObject;
-}
-
-/**
- * Fills the registries from the features, leaving out what the profile omits.
- * @throws Error when two features claim the same key
- */
-export function assemble(features: readonly Feature[], profile: Profile): Registries {
-  const endpoints = features.flatMap((feature) => feature.endpoints ?? []);
-  keyed(
-    'endpoint',
-    endpoints.flatMap(({ path, aliases = [] }) => [path, ...aliases].map((name) => ({ name }))),
-  );
-  const slices = features.flatMap(({ clientMetadata = {} }) =>
-    Object.entries(clientMetadata).map(([name, type]) => ({ name, type })),
-  );
-  const metadata = keyed('client metadata', [
-    ...Object.entries(coreClientMetadata).map(([name, type]) => ({ name, type })),
-    ...slices,
-  ]);
-  const offered = <T extends { name: string }>(items: T[], names: readonly string[]) =>
-    items.filter((item) => names.includes(item.name));
-  return {
-    features,
-    grantTypes: keyed(
-      'grant type',
-      offered(
-        features.flatMap((feature) => feature.grantTypes ?? []),
-        profile.grantTypes,
-      ),
-    ),
-    responseTypes: keyed(
-      'response type',
-      features.flatMap((feature) => feature.responseTypes ?? []),
-    ),
-    responseModes: keyed(
-      'response mode',
-      offered(
-        features.flatMap((feature) => feature.responseModes ?? []),
-        profile.responseModes,
-      ),
-    ),
-    confirmationMethods: keyed(
-      'confirmation method',
-      features.flatMap((feature) => feature.confirmationMethods ?? []),
-    ),
-    requestSources: keyed(
-      'request source',
-      features.flatMap((feature) => feature.requestSources ?? []),
-    ),
-    responseParameters: keyed(
-      'response parameter',
-      features.flatMap((feature) => feature.responseParameters ?? []),
-    ),
-    logoutChannels: keyed(
-      'logout channel',
-      features.flatMap((feature) => feature.logoutChannels ?? []),
-    ),
-    clientAuthenticationMethods: keyed(
-      'client authentication method',
-      offered(
-        features.flatMap((feature) => feature.clientAuthenticationMethods ?? []),
-        profile.clientAuthenticationMethods,
-      ),
-    ),
-    endpoints,
-    clientMetadata: z.object(Object.fromEntries([...metadata].map(([name, { type }]) => [name, type]))),
-  };
-}
-
-function keyed<T extends { name: string }>(registry: string, items: readonly T[]): Map<string, T> {
-  const map = new Map<string, T>();
-  for (const item of items) {
-    if (map.has(item.name)) throw new Error(`Two features claim the ${registry} ${item.name}.`);
-    map.set(item.name, item);
-  }
-  return map;
-}
-
-/** What a client may register here (`checkClientMetadata`). */
-export function registrationRules(registries: Registries, profile: Profile): RegistrationRules {
-  return {
-    profile,
-    grantTypes: new Set(registries.grantTypes.keys()),
-    responseTypes: new Set(registries.responseTypes.keys()),
-    clientAuthenticationMethods: new Set(registries.clientAuthenticationMethods.keys()),
-    metadata: registries.clientMetadata,
-    checks: registries.features.flatMap((feature) => feature.checkClientMetadata ?? []),
-  };
 }

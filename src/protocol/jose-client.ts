@@ -51,6 +51,15 @@ export function clientSigningAlgs({ clientSigningAlgs: algs }: Profile): readonl
   return [...algs, ...Object.keys(OTHER_NAMES).filter((name) => algs.some((alg) => alg === OTHER_NAMES[name]))];
 }
 
+/**
+ * What a client may sign with: the algorithm it registered, or any of the profile. One that it registered under a laxer profile, and the
+ * present one forbids, leaves none.
+ */
+export function algsOf(registered: unknown, profile: Profile): readonly string[] {
+  const algs = clientSigningAlgs(profile);
+  return typeof registered === 'string' ? algs.filter((alg) => alg === registered) : algs;
+}
+
 function isSameAlg(one: unknown, other: unknown): boolean {
   const plain = (name: unknown) => (typeof name === 'string' && OTHER_NAMES[name]) || name;
   return plain(one) === plain(other);
@@ -75,15 +84,12 @@ export async function verifyClientJwt(
   if (jwt.length > rules.longest) throw new JwtRefused('it is too long');
   if (!COMPACT.test(jwt)) throw new JwtRefused('it is not a signed JWT');
   const [encodedHeader = '', payload = ''] = jwt.split('.');
-  const header = parse(encodedHeader);
+  const header = parsePart(encodedHeader);
   const alg = allowedAlg(header, rules);
-  for (const name of [...FOREIGN_KEYS, 'crit']) {
-    if (Object.hasOwn(header, name)) throw new JwtRefused(`its header has ${name}, which is not accepted`);
-  }
-  const typ = checkedType(header.typ, rules);
+  const typ = checkHeader(header, rules);
   const { kid } = header;
   if (kid !== undefined && typeof kid !== 'string') throw new JwtRefused('its kid is not a string');
-  const claims = parse(payload);
+  const claims = parsePart(payload);
   const jwk = await findKey({ alg, kid, typ });
   const key = jwk && isKeyFor(jwk, 'sig', alg) ? publicKeyOf(jwk) : undefined;
   if (!key) throw new JwtRefused('no key of the client fits it');
@@ -102,8 +108,16 @@ function allowedAlg({ alg }: JwtClaims, { algs }: ClientJwtRules): string {
   return alg;
 }
 
-/** RFC 7515 §4.1.9: a media type, compared without case, its `application/` usually left out. */
-function checkedType(typ: unknown, { typs }: ClientJwtRules): string | undefined {
+/**
+ * What any header must not have, and the type it may have: RFC 7515 §4.1.9, a media type, compared without case, its
+ * `application/` usually left out.
+ * @throws JwtRefused
+ */
+export function checkHeader(header: JwtClaims, { typs }: Pick<ClientJwtRules, 'typs'>): string | undefined {
+  for (const name of [...FOREIGN_KEYS, 'crit']) {
+    if (Object.hasOwn(header, name)) throw new JwtRefused(`its header has ${name}, which is not accepted`);
+  }
+  const { typ } = header;
   if (typ === undefined) return undefined;
   const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : undefined;
   if (type === undefined || !typs.includes(type)) throw new JwtRefused('its typ is that of something else');
@@ -112,8 +126,11 @@ function checkedType(typ: unknown, { typs }: ClientJwtRules): string | undefined
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** A JSON object out of base64url. Both are read strictly: what two readers may read differently is nobody's word. */
-function parse(part: string): Record<string, unknown> {
+/**
+ * A JSON object out of base64url. Both are read strictly: what two readers may read differently is nobody's word.
+ * @throws JwtRefused
+ */
+export function parsePart(part: string): Record<string, unknown> {
   const bytes = Buffer.from(part, 'base64url');
   try {
     const value: unknown = bytes.toString('base64url') === part ? JSON.parse(utf8.decode(bytes)) : undefined;
@@ -189,6 +206,12 @@ const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
  * @returns `undefined` when it can be used
  */
 export function problemOfKey(jwk: ClientJwk): string | undefined {
+  const read = readKey(jwk);
+  return typeof read === 'string' ? read : undefined;
+}
+
+/** The key, or what is wrong with it. */
+function readKey(jwk: ClientJwk): KeyObject | string {
   if (PRIVATE_MEMBERS.some((member) => Object.hasOwn(jwk, member)) || jwk.kty === 'oct')
     return 'holds a private or symmetric key';
   if (jwk.kid !== undefined && (typeof jwk.kid !== 'string' || jwk.kid === '' || jwk.kid.length > 200))
@@ -205,8 +228,7 @@ export function problemOfKey(jwk: ClientJwk): string | undefined {
     return `holds an RSA key of less than ${LEAST_MODULUS} or more than ${MOST_MODULUS} bits`;
   if (publicExponent < LEAST_EXPONENT || publicExponent > MOST_EXPONENT)
     return 'holds an RSA key with an exponent nobody uses';
-  readKeys.set(jwk, key);
-  return undefined;
+  return key;
 }
 
 /** Characters of JSON: an RSA key of the largest size with a certificate beside it. */
@@ -222,8 +244,12 @@ const MOST_EXPONENT = 2n ** 32n;
 const readKeys = new WeakMap<ClientJwk, KeyObject>();
 
 function publicKeyOf(jwk: ClientJwk): KeyObject | undefined {
-  if (!readKeys.has(jwk)) problemOfKey(jwk);
-  return readKeys.get(jwk);
+  const known = readKeys.get(jwk);
+  if (known) return known;
+  const read = readKey(jwk);
+  if (typeof read === 'string') return undefined;
+  readKeys.set(jwk, read);
+  return read;
 }
 
 /**

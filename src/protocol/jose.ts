@@ -13,7 +13,7 @@ export const signingAlgs = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const;
 export type SigningAlg = (typeof signingAlgs)[number];
 
 /** A public key as JWKS shows it. */
-export type PublicJwk = Readonly<JWK & { kid: string; alg: string; use: 'sig' }>;
+export type PublicJwk = Readonly<JWK & { kid: string; alg: string; use: 'sig' | 'enc' }>;
 
 export interface SigningKey {
   readonly kid: string;

@@ -1,5 +1,5 @@
 /**
- * Encryption at rest for what must be read back: signing keys and shared keys. Ciphertexts name the key they are under,
+ * Encryption at rest for what must be read back: our private keys and shared keys. Ciphertexts name the key they are under,
  * so key-encryption keys can be rotated: the first of the list writes, all read, and `gatehouse keys reencrypt` moves
  * what is left.
  */

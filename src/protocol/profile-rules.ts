@@ -3,7 +3,8 @@
  * `gatehouse profile check`. What a profile demands of the server is not here: it is what is assembled (feature.ts) and done.
  */
 import type { ClientMetadata } from './client.ts';
-import type { Profile } from './profile.ts';
+import { clientSigningAlgs } from './jose-client.ts';
+import { type Profile, profiles } from './profile.ts';
 import { isLoopback, parseUrl } from './redirect-uri.ts';
 
 export interface ProfileRule {
@@ -72,12 +73,9 @@ export const profileRules: readonly ProfileRule[] = [
   {
     clause: 'FAPI 2.0 SP 5.4.1-1',
     demand: 'algorithms of the profile for everything signed',
-    problem(metadata, { signingAlgs, clientSigningAlgs }) {
-      const wrong = (fields: readonly string[], algs: readonly string[]) =>
-        fields.find((field) => metadata[field] !== undefined && !algs.includes(plainName(String(metadata[field]))));
-      const field = wrong(SIGNED_BY_US, signingAlgs) ?? wrong(SIGNED_BY_CLIENTS, clientSigningAlgs);
-      return field === undefined ? undefined : { field, why: 'is no algorithm of the profile' };
-    },
+    problem: (metadata, profile) =>
+      wrongAlg(metadata, SIGNED_BY_US, profile.signingAlgs) ??
+      wrongAlg(metadata, SIGNED_BY_CLIENTS, clientSigningAlgs(profile)),
   },
   {
     clause: 'JARM 4, FAPI 2.0 MS 5.3.3',
@@ -103,6 +101,29 @@ export const profileRules: readonly ProfileRule[] = [
   },
 ];
 
+/** Everything else demands more than this one, which knows all that any of them knows. */
+const [laxest] = profiles;
+
+/**
+ * What of a client contradicts the profile it is held to.
+ * @param only the one field to look at; without it, the first that is wrong
+ * @returns the field that has to change, and why: with the clause where it is the profile that leaves something out, without it
+ *   where no profile has it
+ */
+export function contradiction(
+  metadata: ClientMetadata,
+  profile: Profile,
+  only?: string,
+): { readonly field: string; readonly why: string } | undefined {
+  for (const { clause, problem } of profileRules) {
+    const found = problem(metadata, profile);
+    if (!found || (only !== undefined && found.field !== only)) continue;
+    const isEverywhere = laxest !== undefined && problem(metadata, laxest)?.field === found.field;
+    return isEverywhere ? found : { ...found, why: `${found.why} (${clause})` };
+  }
+  return undefined;
+}
+
 function signsMessages(metadata: ClientMetadata): boolean {
   const modes = listed(metadata.response_modes);
   return (
@@ -112,9 +133,9 @@ function signsMessages(metadata: ClientMetadata): boolean {
   );
 }
 
-/** RFC 9864 §2.2 names the same algorithm anew. */
-function plainName(alg: string): string {
-  return alg === 'Ed25519' ? 'EdDSA' : alg;
+function wrongAlg(metadata: ClientMetadata, fields: readonly string[], algs: readonly string[]) {
+  const field = fields.find((name) => metadata[name] !== undefined && !algs.some((alg) => alg === metadata[name]));
+  return field === undefined ? undefined : { field, why: `is no algorithm of the profile (it has ${algs.join(', ')})` };
 }
 
 function listed(value: unknown): readonly string[] {

@@ -3,6 +3,7 @@
  * omits is never registered, so it is neither served nor announced. No profile's name occurs outside this file.
  */
 import type { SigningAlg } from './jose.ts';
+import type { DecryptionAlg } from './jose-decryption.ts';
 
 export interface Profile {
   readonly name: string;
@@ -14,6 +15,8 @@ export interface Profile {
   readonly idTokenAlg: SigningAlg;
   /** Algorithms clients sign with: assertions, request objects and DPoP proofs. */
   readonly clientSigningAlgs: readonly SigningAlg[];
+  /** Algorithms clients encrypt to us with: request objects. */
+  readonly decryptionAlgs: readonly DecryptionAlg[];
   /** Response modes that may be registered and used. */
   readonly responseModes: readonly string[];
   /** Whether requests must be pushed (RFC 9126 §5) and name their redirect URI. */
@@ -22,7 +25,7 @@ export interface Profile {
   readonly requiresSenderConstraint: boolean;
   /** Whether each client must sign requests, or have responses or introspection signed: at least one of the three. */
   readonly requiresMessageSigning: boolean;
-  /** Whether request objects must say from when until when they are good, an hour at most. */
+  /** Whether request objects must say for whom and from when they are good. Until when, an hour at most, they always must. */
   readonly requiresRequestObjectTimes: boolean;
   /** The form `aud` of a client assertion must have; endpoint addresses only where a client is registered so. */
   readonly assertionAudience: 'the issuer as a string' | 'the issuer';
@@ -88,6 +91,7 @@ export const oauth21: Profile = {
   signingAlgs: ['ES256', 'RS256', 'PS256', 'EdDSA'],
   idTokenAlg: 'RS256', // OpenID Connect Core §15.1, Registration §2
   clientSigningAlgs: ['ES256', 'RS256', 'PS256', 'EdDSA'], // OpenID Connect Core §6.1, RFC 8725 §3.2
+  decryptionAlgs: ['RSA-OAEP-256', 'ECDH-ES'], // RFC 8725 §3.2: no RSA1_5
   responseModes: ['query', 'form_post', 'jwt', 'query.jwt', 'form_post.jwt', 'fragment.jwt'],
   requiresPushedRequests: false,
   requiresSenderConstraint: false,
@@ -109,6 +113,7 @@ export const fapi2Security: Profile = {
   signingAlgs: ['PS256', 'ES256', 'EdDSA'], // §5.4.1-1
   idTokenAlg: 'PS256',
   clientSigningAlgs: ['PS256', 'ES256', 'EdDSA'], // §5.4.1-1
+  decryptionAlgs: ['RSA-OAEP-256', 'ECDH-ES'], // §5.4.1: nothing is said of encryption but BCP 225 (RFC 8725)
   responseModes: ['query', 'form_post', 'jwt', 'query.jwt', 'form_post.jwt'],
   requiresPushedRequests: true, // §5.3.2.2-3, -6
   requiresSenderConstraint: true, // §5.3.2.1-4

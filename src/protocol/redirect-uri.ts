@@ -128,3 +128,11 @@ export function formTarget(address: Pick<ReturnAddress, 'client' | 'redirectUri'
   const own = url.origin === 'null' ? url.protocol : url.origin;
   return [...new Set([own, ...address.client.origins])].join(' ');
 }
+
+/**
+ * Adds parameters to a registered URI, whose own query stays as it is, to the letter.
+ * @param query encoded, without `?`
+ */
+export function withQuery(uri: string, query: URLSearchParams | string): string {
+  return `${uri}${uri.includes('?') ? '&' : '?'}${query}`;
+}

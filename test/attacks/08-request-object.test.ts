@@ -3,21 +3,39 @@
  * and has consented: whatever is good gets a code at once. Stopped by: the algorithm is on a list before a key is looked for, the
  * key is one the client registered, and nothing counts that was not signed (RFC 9101 §10, RFC 8725).
  */
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
-import { CompactEncrypt, importJWK } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createHash, createHmac, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { CompactEncrypt, type JWK } from 'jose';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { rotateKeys } from '../../src/features/key-rotation/index.ts';
+import { postgresKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
 import { auditOf, tally } from '../support/attack-aftermath.ts';
 import { expectErrorPage } from '../support/attack-pages.ts';
 import { decide, post, responseOf, signIn, TestBrowser } from '../support/browser.ts';
 import { clientKey, rawJws } from '../support/client-key.ts';
+import { encryptionKey, encryptTo, underHeader } from '../support/encrypted-objects.ts';
 import { SIGNER_REDIRECT, type SigningWorld, sendObject, startSigningWorld } from '../support/request-objects.ts';
+import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
 import { introspect, WEB_REDIRECT } from '../support/world.ts';
 
 describe('a request object', () => {
   let world: SigningWorld;
   let victim: TestBrowser;
+  /** Somebody else came to hold it, and it was dropped. */
+  let oldKey: JWK;
   beforeAll(async () => {
     world = await startSigningWorld();
+    oldKey = await encryptionKey(world.issuer, 'ECDH-ES');
+    const keys = postgresKeys(world.running.database.sql);
+    await keys.alone(async (locked) => {
+      await locked.remove(String(oldKey.kid));
+      return true;
+    });
+    const encryption = new KeyEncryption([TEST_KEY_ENCRYPTION_KEY], randomBytes);
+    await rotateKeys(keys, ['ECDH-ES'], encryption, world.clock.now());
+    await vi.waitFor(async () => expect((await encryptionKey(world.issuer, 'ECDH-ES')).kid).not.toBe(oldKey.kid), {
+      timeout: 5000,
+    });
     victim = new TestBrowser(world);
     const login = await victim.visit((await sendObject(victim, await signed())).location ?? '');
     await decide(victim, await signIn(victim, login));
@@ -104,7 +122,9 @@ describe('a request object', () => {
     ['that is over', INVALID, () => signed({ exp: now() - 1 })],
     ['that is good for a year', INVALID, () => signed({ exp: now() + 31_536_000 })],
     ['older than 60 minutes', INVALID, () => signed({ nbf: now() - 3660, exp: now() + 60 })],
-    ['made more than 60 minutes ago', INVALID, () => signed({ nbf: undefined, exp: undefined, iat: now() - 3660 })],
+    ['that is good for ever', INVALID, () => signed({ exp: undefined })],
+    ['that is good for ever, and begins somewhere', INVALID, () => signed({ exp: undefined, iat: now() })],
+    ['made more than 60 minutes ago', INVALID, () => signed({ nbf: undefined, iat: now() - 3660 })],
     ['of the future', INVALID, () => signed({ nbf: now() + 90 })],
     ['whose times are texts', INVALID, () => signed({ exp: `${now() + 60}` })],
     ['with another client_id inside', INVALID, () => signed({ client_id: 'web' })],
@@ -115,14 +135,55 @@ describe('a request object', () => {
     ['with the type of a client assertion', INVALID, () => signed({}, { typ: 'client-authentication+jwt' })],
     ['with the type of an access token', INVALID, () => signed({}, { typ: 'at+jwt' })],
     [
-      'encrypted to a key, an old one or any',
+      'encrypted to a key of nobody',
+      INVALID,
+      async () => encryptTo({ ...own.publicKey.export({ format: 'jwk' }), alg: 'ECDH-ES' }, await signed()),
+    ],
+    [
+      'encrypted to a key of nobody under our kid',
       INVALID,
       async () => {
-        const key = await importJWK({ ...own.publicKey.export({ format: 'jwk' }) }, 'ECDH-ES');
-        return new CompactEncrypt(Buffer.from(await signed()))
-          .setProtectedHeader({ alg: 'ECDH-ES', enc: 'A256GCM' })
-          .encrypt(key);
+        const { kid } = await encryptionKey(world.issuer, 'ECDH-ES');
+        return encryptTo({ ...own.publicKey.export({ format: 'jwk' }), alg: 'ECDH-ES', kid }, await signed());
       },
+    ],
+    ['encrypted to an old key', INVALID, async () => encryptTo(oldKey, await signed())],
+    [
+      'encrypted, and signed by nobody',
+      INVALID,
+      async () => encryptTo(await encryptionKey(world.issuer, 'ECDH-ES'), JSON.stringify(world.claims())),
+    ],
+    [
+      'encrypted, and unsigned inside',
+      INVALID,
+      async () => encryptTo(await encryptionKey(world.issuer, 'ECDH-ES'), rawJws({ alg: 'none' }, world.claims())),
+    ],
+    [
+      'encrypted with a password of a billion rounds',
+      INVALID,
+      async () =>
+        underHeader(await encryptTo(await encryptionKey(world.issuer, 'ECDH-ES'), await signed()), {
+          alg: 'PBES2-HS256+A128KW',
+          p2s: 'c2FsdHNhbHQ',
+          p2c: 1e9,
+        }),
+    ],
+    [
+      'encrypted with the client secret',
+      INVALID,
+      async () => {
+        const secret = createHash('sha256').update(world.signer.secret).digest();
+        const header = { alg: 'dir', enc: 'A256GCM' };
+        return new CompactEncrypt(Buffer.from(await signed())).setProtectedHeader(header).encrypt(secret);
+      },
+    ],
+    [
+      'encrypted, and packed: a million letters in a few',
+      INVALID,
+      async () =>
+        encryptTo(await encryptionKey(world.issuer, 'ECDH-ES'), await signed({ padding: 'x'.repeat(1_000_000) }), {
+          zip: 'DEF',
+        }),
     ],
     ['packed', INVALID, () => rawJws({ alg: 'ES256', zip: 'DEF' }, 'x'.repeat(5000), 'AAAA')],
     ['with NUL in a value', INVALID, () => signed({ nonce: 'a\0b' })],

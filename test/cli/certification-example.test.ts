@@ -78,6 +78,12 @@ it('registers the clients of every plan, prints what the suite asks for, and run
     await expect.poll(() => errorOf(client), { timeout: 5000, interval: 50 }).toBe('invalid_grant');
 });
 
+it('passes on why a client is refused, and prints no configuration', async () => {
+  const { code, stdout, stderr } = await run('http://suite.example', 'refused', world.issuer);
+  expect([code, stdout]).toEqual([1, '']);
+  expect(stderr).toMatch(/redirect_uris: http is allowed on/);
+});
+
 it('says how it is used, and does not go on without the address of the suite', async () => {
   const { code, stdout, stderr } = await run();
   expect([code, stdout]).toEqual([2, '']);

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { postgresSigningKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import { postgresKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import { authorizePath, post } from '../support/browser.ts';
 import { gatehouse, Workbench } from '../support/gatehouse.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
@@ -249,24 +249,29 @@ describe('resources', () => {
 });
 
 describe('keys', () => {
-  it('rotate at once: what signed before is retired and still published', async () => {
-    const before = await run<{ kid: string; alg: string; state: string }[]>('keys list');
-    const signer = before.find(({ alg, state }) => alg === 'ES256' && state === 'active');
-    const after = await run<typeof before>('keys rotate');
-    expect(after.find(({ kid }) => kid === signer?.kid)).toMatchObject({ state: 'retired' });
+  it('rotate at once: what signed before is retired and still published; what was encrypted to is retired and hidden', async () => {
+    type Listed = { kid: string; use: string; alg: string; state: string };
+    const before = await run<Listed[]>('keys list');
+    const active = (name: string) => before.find(({ alg, state }) => alg === name && state === 'active');
+    const [signer, opener] = [active('ES256'), active('ECDH-ES')];
+    expect([signer?.use, opener?.use]).toEqual(['sig', 'enc']);
+    const after = await run<Listed[]>('keys rotate');
+    for (const { kid } of [signer, opener] as Listed[])
+      expect(after.find((key) => key.kid === kid)).toMatchObject({ state: 'retired' });
+    const shown = after.filter(({ use, state }) => use === 'sig' || state === 'active').map(({ kid }) => kid);
     await soon(async () => {
       const { keys } = (await (await fetch(`${world.issuer}/jwks`)).json()) as { keys: { kid: string }[] };
-      return after.every(({ kid }) => keys.some((key) => key.kid === kid));
+      return keys.length === shown.length && shown.every((kid) => keys.some((key) => key.kid === kid));
     });
   });
 
   it('that are archived are listed as such, without a private part, and are published no more', async () => {
-    const [retired] = (await run<{ kid: string; state: string }[]>('keys list')).filter(
-      (key) => key.state === 'retired',
+    const [retired] = (await run<{ kid: string; use: string; state: string }[]>('keys list')).filter(
+      (key) => key.state === 'retired' && key.use === 'sig',
     );
     const kid = String(retired?.kid);
     const now = world.clock.now();
-    await postgresSigningKeys(world.running.database.sql).alone(async (keys) => {
+    await postgresKeys(world.running.database.sql).alone(async (keys) => {
       await keys.archive(kid, now);
       return true;
     });

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clientSigningAlgs } from '../../src/protocol/jose-client.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { errorCodeOf } from '../support/attack-pages.ts';
-import { decide, responseOf, signIn, TestBrowser, type Visit } from '../support/browser.ts';
+import { decide, post, responseOf, signIn, TestBrowser, type Visit } from '../support/browser.ts';
 import { type ClientKey, clientKey, rawJws } from '../support/client-key.ts';
 import {
   objectPath,
@@ -85,7 +85,6 @@ describe('openid-client signs its request', () => {
       request_uri_parameter_supported: false,
       request_object_signing_alg_values_supported: ['ES256', 'RS256', 'PS256', 'EdDSA', 'Ed25519'],
     });
-    expect(metadata).not.toHaveProperty('request_object_encryption_alg_values_supported');
   });
 });
 
@@ -109,6 +108,17 @@ describe('what is inside a request object', () => {
     const idToken = decodeJwt(String(json.id_token));
     expect(idToken).not.toHaveProperty('nonce');
     expect(idToken).not.toHaveProperty('name');
+  });
+
+  it('is of the client that pushes it, though it authenticated without naming itself in the form', async () => {
+    const pushed = async (changes: Record<string, unknown>) => {
+      const form = { request: await signed(changes) };
+      const { status, json } = await post(`${world.issuer}/par`, form, { basic: world.signer });
+      return [status, json.error];
+    };
+    expect(await pushed({})).toEqual([201, undefined]);
+    expect(await pushed({ client_id: undefined })).toEqual([201, undefined]);
+    expect(await pushed({ client_id: 'web' })).toEqual([400, 'invalid_request_object']);
   });
 
   it('may be numbers and objects as JSON has them', async () => {

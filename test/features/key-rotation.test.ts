@@ -2,12 +2,25 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, type JWK, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dueMoves, rotateKeys, type StoredKey, stateOf } from '../../src/features/key-rotation/index.ts';
-import { postgresSigningKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import {
+  dueMoves,
+  isPublished,
+  type KeyAlg,
+  replaceKeys,
+  retireOtherKeys,
+  rotateKeys,
+  type StoredKey,
+  stateOf,
+} from '../../src/features/key-rotation/index.ts';
+import { postgresKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import type { PublicJwk } from '../../src/protocol/jose.ts';
 import { restoreSigningKey, type SigningKey, signingAlgs, signJwt } from '../../src/protocol/jose.ts';
+import { decryptionAlgs } from '../../src/protocol/jose-decryption.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
-import { authorizePath, pkce, responseOf, TestBrowser } from '../support/browser.ts';
+import { authorizePath, pkce, post, responseOf, TestBrowser } from '../support/browser.ts';
+import { encryptionKey, encryptTo } from '../support/encrypted-objects.ts';
+import { type SigningWorld, startSigningWorld } from '../support/request-objects.ts';
+import type { TestServer } from '../support/server.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from '../support/template.ts';
 import { getCode, introspect, PHOTOS, redeem, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
 
@@ -18,7 +31,12 @@ const START = new Date('2026-01-01T00:00:00Z').getTime();
 /** Keys of one algorithm, moved by the rules alone. */
 class Simulation {
   keys: StoredKey[] = [];
+  readonly #alg: KeyAlg;
   #made = 0;
+
+  constructor(alg: KeyAlg = 'ES256') {
+    this.#alg = alg;
+  }
 
   /** What one run of the job does: moves until there are none. */
   run(at: number, force = false): void {
@@ -45,7 +63,7 @@ class Simulation {
     const kid = `key ${this.#made}`;
     return {
       kid,
-      alg: 'ES256',
+      alg: this.#alg,
       publicJwk: {} as PublicJwk,
       privateKey: { ciphertext: Buffer.alloc(0), keyName: '' },
       createdAt,
@@ -158,6 +176,111 @@ describe('when keys are due', () => {
   });
 });
 
+describe('when keys that others encrypt to are due', () => {
+  const kids = (keys: readonly StoredKey[]) => keys.map(({ kid }) => kid);
+
+  it('of those that open one is published: made a day before, and still there a day after nobody could find it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 60 * 24 }), { minLength: 50, maxLength: 100 }), (waits) => {
+        const simulation = new Simulation('ECDH-ES');
+        simulation.run(START);
+        const first = simulation.active.kid;
+        /** When JWKS last showed a key. */
+        const shown = new Map<string, number>();
+        let now = START;
+        for (const wait of waits) {
+          now += wait * HOUR;
+          simulation.run(now);
+          const published = simulation.keys.filter(isPublished);
+          expect(kids(published)).toEqual([simulation.active.kid]);
+          for (const { kid, createdAt } of published) {
+            shown.set(kid, now);
+            if (kid !== first) expect(now - createdAt.getTime()).toBeGreaterThanOrEqual(DAY);
+          }
+          for (const key of simulation.keys) expect(key.privateKey).toBeDefined();
+          // The job may come late, and it is the job that takes a key away.
+          for (const [kid, at] of shown) if (now - at < DAY) expect(kids(simulation.keys)).toContain(kid);
+          expect(simulation.in('archived')).toEqual([]);
+          expect(simulation.keys.length).toBeLessThanOrEqual(3);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('the retired one goes after a day, and nothing of it is kept', () => {
+    const simulation = new Simulation('RSA-OAEP-256');
+    simulation.run(START);
+    const old = simulation.active.kid;
+    simulation.run(START + HOUR, true);
+    expect(kids(simulation.in('retired'))).toEqual([old]);
+    simulation.run(START + HOUR + DAY - 1);
+    expect(kids(simulation.keys)).toContain(old);
+    simulation.run(START + HOUR + DAY);
+    expect(kids(simulation.keys)).not.toContain(old);
+  });
+});
+
+describe('rotation while requests are under way that were encrypted to us', () => {
+  let world: SigningWorld;
+  beforeAll(async () => {
+    world = await startSigningWorld();
+  });
+  afterAll(() => world.close());
+
+  const encryption = new KeyEncryption([TEST_KEY_ENCRYPTION_KEY], randomBytes);
+  const store = () => postgresKeys(world.running.database.sql);
+  const rotate = (force: boolean) => rotateKeys(store(), decryptionAlgs, encryption, world.clock.now(), force);
+  const published = () => encryptionKey(world.issuer, 'ECDH-ES');
+  /** Whether a client that has this key is understood by a node. */
+  const understood = async (key: JWK, node: TestServer = world, header = {}) => {
+    const request = await encryptTo(key, await world.key.sign(world.claims({ aud: node.issuer })), header);
+    const { status, json } = await post(`${node.issuer}/par`, { request }, { basic: world.signer });
+    return status === 201 ? 'pushed' : json.error;
+  };
+
+  it('a client with an older copy of the JWKS is understood for a day, on every node; then by none', async () => {
+    const node = await world.node();
+    try {
+      const old = await published();
+      await rotate(true);
+      await expect.poll(async () => (await published()).kid, { timeout: 5000 }).not.toBe(old.kid);
+      const fresh = await published();
+      for (const at of [world, node]) {
+        for (const key of [old, fresh]) await expect.poll(() => understood(key, at), { timeout: 5000 }).toBe('pushed');
+        // Who names no key means the one that is published.
+        expect(await understood(fresh, at, { kid: undefined })).toBe('pushed');
+        expect(await understood(old, at, { kid: undefined })).toBe('invalid_request_object');
+      }
+      world.clock.advance(DAY / 1000 - 60);
+      await rotate(false);
+      expect(await understood(old)).toBe('pushed');
+      world.clock.advance(60);
+      await rotate(false);
+      for (const at of [world, node]) {
+        await expect.poll(() => understood(old, at), { timeout: 5000 }).toBe('invalid_request_object');
+        expect(await understood(fresh, at)).toBe('pushed');
+      }
+      expect((await store().list()).map(({ kid }) => kid)).not.toContain(old.kid);
+    } finally {
+      await node.close();
+    }
+  });
+
+  it('the one that waits is known to every node before a client can see it', async () => {
+    const waiting = (await store().list()).find((key) => key.alg === 'ECDH-ES' && stateOf(key) === 'next');
+    expect((await published()).kid).not.toBe(waiting?.kid);
+    expect(await understood(waiting?.publicJwk ?? {})).toBe('pushed');
+  });
+
+  it('a key that somebody else may hold opens nothing any more, at once', async () => {
+    const old = await published();
+    await replaceKeys(store(), [...decryptionAlgs, 'ES256', 'RS256'], encryption, world.clock.now());
+    await expect.poll(() => understood(old), { timeout: 5000 }).toBe('invalid_request_object');
+    expect(await understood(await published())).toBe('pushed');
+  });
+});
+
 describe('rotation while tokens live', () => {
   let world: World;
   beforeAll(async () => {
@@ -167,7 +290,7 @@ describe('rotation while tokens live', () => {
 
   const encryption = new KeyEncryption([TEST_KEY_ENCRYPTION_KEY], randomBytes);
   const rotate = (force: boolean) =>
-    rotateKeys(postgresSigningKeys(world.running.database.sql), signingAlgs, encryption, world.clock.now(), force);
+    rotateKeys(postgresKeys(world.running.database.sql), signingAlgs, encryption, world.clock.now(), force);
 
   async function published(): Promise<JWK[]> {
     return ((await (await fetch(`${world.issuer}/jwks`)).json()) as { keys: JWK[] }).keys;
@@ -228,7 +351,7 @@ describe('rotation while tokens live', () => {
     // Access without OpenID outlives the session, so that only the key can be what is wrong with it.
     const plain = await redeem(world, await getCode(world, { scope: 'photos.read' }));
     const tokens = { ...(await issued()), access: String(plain.json.access_token) };
-    const store = postgresSigningKeys(world.running.database.sql);
+    const store = postgresKeys(world.running.database.sql);
     const kids = [kidOf(tokens.access), kidOf(tokens.id)];
     /** A key as somebody holds it who took it while it signed. */
     const taken = async (kid: string | undefined) => {
@@ -286,5 +409,35 @@ describe('rotation while tokens live', () => {
     world.clock.advance((6 * DAY) / 1000);
     await rotate(false);
     await expect.poll(async () => [kidOf((await issued()).access)], { timeout: 5000 }).toEqual(waiting);
+  });
+});
+
+describe('when the server is put under a profile with fewer algorithms', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld();
+  });
+  afterAll(() => world.close());
+
+  it('the keys of the others are retired, seen until what they signed is over, and then forgotten', async () => {
+    const store = postgresKeys(world.running.database.sql);
+    const algs: KeyAlg[] = ['ES256', 'PS256', 'EdDSA', 'RSA-OAEP-256'];
+    const others = async () =>
+      (await store.list()).filter(({ alg }) => !algs.includes(alg)).map((key) => [key.alg, stateOf(key)]);
+    const before = (await store.list()).filter(({ alg }) => algs.includes(alg));
+    const retire = () => retireOtherKeys(store, algs, world.clock.now());
+    await retire();
+    expect((await others()).sort()).toEqual([
+      ['ECDH-ES', 'retired'],
+      ['RS256', 'retired'],
+    ]);
+    world.clock.advance(DAY / 1000);
+    await retire();
+    // Its public part still tells that an ID token was ours.
+    expect(await others()).toEqual([['RS256', 'archived']]);
+    world.clock.advance((366 * DAY) / 1000);
+    await retire();
+    expect(await others()).toEqual([]);
+    expect(await store.list()).toEqual(before);
   });
 });

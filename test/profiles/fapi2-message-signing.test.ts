@@ -73,7 +73,7 @@ describe.each([
       client = await register('signs-requests', { require_signed_request_object: true });
     });
 
-    const object = (changes: Record<string, unknown> = {}) => {
+    const object = (changes: Record<string, unknown> = {}, header: Record<string, unknown> = {}) => {
       const now = seconds(world);
       const claims: Record<string, unknown> = {
         iss: client.id,
@@ -88,7 +88,8 @@ describe.each([
         code_challenge_method: 'S256',
         ...changes,
       };
-      return client.key.sign(Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined)));
+      const given = Object.entries(claims).filter(([, value]) => value !== undefined);
+      return client.key.sign(Object.fromEntries(given), header);
     };
     const push = async (request: string) => sendAs(world, client, '/par', { request });
 
@@ -117,6 +118,15 @@ describe.each([
       }
     });
 
+    it('MS §5.3.1-5: are taken with typ oauth-authz-req+jwt, and as nothing else', async () => {
+      for (const typ of ['oauth-authz-req+jwt', 'OAuth-Authz-Req+JWT', 'application/oauth-authz-req+jwt'])
+        expect([typ, (await push(await object({}, { typ }))).status]).toEqual([typ, 201]);
+      for (const typ of ['client-authentication+jwt', 'dpop+jwt', 'at+jwt']) {
+        const { status, json } = await push(await object({}, { typ }));
+        expect([typ, status, json.error]).toEqual([typ, 400, 'invalid_request_object']);
+      }
+    });
+
     it('are pushed, too', async () => {
       const outer = { client_id: client.id, request: await object(), response_type: undefined, state: undefined };
       const page = await new TestBrowser(world).visit(authorizePath({ ...outer, code_challenge_method: undefined }));
@@ -124,7 +134,7 @@ describe.each([
     });
   });
 
-  it('MS §5.4.1: signed responses are demanded and given', async () => {
+  it('MS §5.4.1-1: signed responses are demanded and given', async () => {
     const client = await register('signed-answers', { response_modes: ['jwt'] });
     expect((await pushAs(world, client, { response_mode: 'query' })).json.error).toBe('invalid_request');
     const { uri } = await pushAs(world, client, { response_mode: 'jwt' });
@@ -133,7 +143,7 @@ describe.each([
     expect([claimsOf(response, 0).alg, claimsOf(response).aud]).toEqual(['PS256', client.id]);
   });
 
-  it('MS §5.5.1: signed introspection is given, asked for or not', async () => {
+  it('MS §5.5.1-1: signed introspection is given, asked for or not', async () => {
     const client = await register('asks-signed', { introspection_signed_response_alg: 'PS256' });
     const { text } = await sendAs(world, client, '/token_info', { token: 'x' });
     expect([claimsOf(text, 0).typ, claimsOf(text).aud]).toEqual(['token-introspection+jwt', client.id]);

@@ -66,7 +66,28 @@ describe('the server under oauth21', () => {
 
   it('OAuth 2.1 §4.1.1: a public client cannot do without PKCE', async () => {
     const open = { token_endpoint_auth_method: 'none', jwks: undefined, grant_types: ['authorization_code'] };
-    await expect(world.fapiClient('lax', { ...open, require_pkce: false })).rejects.toThrow(/require_pkce/);
+    const refused = world.fapiClient('lax', { ...open, require_pkce: false });
+    await expect(refused).rejects.toThrow(/require_pkce/);
+    await expect(refused).rejects.not.toThrow(/FAPI/);
+  });
+
+  it.each([
+    [{ grant_types: ['password'] }, 'authorization_code, refresh_token, client_credentials'],
+    [{ grant_types: ['urn:example:unheard-of'] }, 'authorization_code, refresh_token, client_credentials'],
+    [{ token_endpoint_auth_method: 'client_secret_jwt' }, 'client_secret_basic, client_secret_post, private_key_jwt'],
+    [{ response_modes: ['fragment'] }, 'query, form_post, jwt, query.jwt, form_post.jwt, fragment.jwt'],
+    [{ id_token_signed_response_alg: 'none' }, 'ES256, RS256, PS256, EdDSA'],
+    [{ userinfo_signed_response_alg: 'HS256' }, 'ES256, RS256, PS256, EdDSA'],
+    [{ token_endpoint_auth_signing_alg: 'HS256' }, 'ES256, RS256, PS256, EdDSA, Ed25519'],
+  ])('registers no client with %j, says what there is, and speaks of no FAPI', async (metadata, what) => {
+    const refused = world.fapiClient('unknown', metadata);
+    await expect(refused).rejects.toThrow(`${Object.keys(metadata)[0]}: `);
+    await expect(refused).rejects.toThrow(`(it has ${what}`);
+    await expect(refused).rejects.not.toThrow(/FAPI/);
+  });
+
+  it('a value of the wrong kind is told as such', async () => {
+    await expect(world.fapiClient('kind', { require_pkce: 'no' })).rejects.toThrow(/^require_pkce: Invalid/);
   });
 
   it('a client may name a stricter profile, and no unknown one', async () => {

@@ -15,6 +15,7 @@ import { checkClientMetadata } from '../../src/protocol/client.ts';
 import { encryptForClient, type JsonWebKeySet, verifyJwtOf } from '../../src/protocol/client-keys.ts';
 import { OAuthError } from '../../src/protocol/errors.ts';
 import {
+  algsOf,
   type ClientJwk,
   type ClientJwtRules,
   checkTimes,
@@ -25,7 +26,7 @@ import {
   problemOfKey,
   verifyClientJwt,
 } from '../../src/protocol/jose-client.ts';
-import { oauth21 } from '../../src/protocol/profile.ts';
+import { fapi2Security, oauth21 } from '../../src/protocol/profile.ts';
 import { type ClientKey, clientKey, rawJws } from '../support/client-key.ts';
 import { clientOf, rulesOfEverything } from './samples.ts';
 
@@ -465,5 +466,16 @@ describe('keys in client metadata (RFC 7591 §2)', () => {
   ])('are refused: %s', (_what, more, why) => {
     expect(() => register(more())).toThrow(why);
     expect(() => register(more())).toThrow(OAuthError);
+  });
+});
+
+describe('what a client may sign with', () => {
+  it.each([
+    ['what it registered', 'ES256', oauth21, ['ES256']],
+    ['by either of its names', 'Ed25519', fapi2Security, ['Ed25519']],
+    ['any of the profile, where it registered none', undefined, fapi2Security, clientSigningAlgs(fapi2Security)],
+    ['nothing, where the profile came to forbid what it registered', 'RS256', fapi2Security, []],
+  ])('%s', (_title, registered, profile, algs) => {
+    expect(algsOf(registered, profile)).toEqual(algs);
   });
 });

@@ -5,9 +5,9 @@ import type { Sql } from '../../src/postgres/database.ts';
 import type { Authorization } from '../../src/protocol/authorization.ts';
 import { NO_CLAIMS } from '../../src/protocol/claims-request.ts';
 import { type Client, type RegistrationRules, toClient } from '../../src/protocol/client.ts';
-import { assemble, registrationRules } from '../../src/protocol/feature.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
+import { assemble, registrationRules } from '../../src/protocol/registries.ts';
 import { Resources, resourceMetadata, toResource } from '../../src/protocol/resource.ts';
 import { Passwords } from '../../src/protocol/secrets.ts';
 

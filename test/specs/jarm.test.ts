@@ -123,7 +123,7 @@ describe('JARM', () => {
     });
   });
 
-  it('FAPI 2.0 MS §5.4.1: who registered it for all gets no other, errors neither', async () => {
+  it('FAPI 2.0 MS §5.4.1-1: who registered it for all gets no other, errors neither', async () => {
     const client = await world.fapiClient('signed-only', { response_modes: ['jwt'] });
     expect((await pushAs(world, client, { response_mode: 'query' })).json.error).toBe('invalid_request');
     expect((await pushAs(world, client)).json.error).toBe('invalid_request');

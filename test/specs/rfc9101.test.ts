@@ -1,12 +1,9 @@
-/**
- * JWT-Secured Authorization Request: RFC 9101, by value. Not offered: objects by reference (§5.2), encrypted ones (§6.1) and
- * `require_signed_request_object` (§10.5).
- */
-import { CompactEncrypt, generateKeyPair } from 'jose';
+/** JWT-Secured Authorization Request: RFC 9101, by value, signed and encrypted. Not offered: objects by reference (§5.2). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { errorCodeOf } from '../support/attack-pages.ts';
 import { decide, responseOf, signIn, TestBrowser } from '../support/browser.ts';
 import { clientKey, rawJws } from '../support/client-key.ts';
+import { encryptionKey, encryptTo, underHeader } from '../support/encrypted-objects.ts';
 import { SIGNER_REDIRECT, type SigningWorld, sendObject, startSigningWorld } from '../support/request-objects.ts';
 
 describe('RFC 9101', () => {
@@ -68,11 +65,11 @@ describe('RFC 9101', () => {
     for (const aud of wrong) expect(await answer(await signed({ aud }))).toMatchObject(BAD);
   });
 
-  it('§4, RFC 7519 §4.1.4 and §4.1.5: exp and nbf are held to where they are there', async () => {
+  it('§4, RFC 7519 §4.1.4 and §4.1.5: exp is there and held to, nbf where it is there', async () => {
     const now = world.clock.now().getTime() / 1000;
-    for (const changes of [{ exp: now - 1 }, { nbf: now + 60 }, { exp: '9999999999' }])
+    for (const changes of [{ exp: now - 1 }, { nbf: now + 60 }, { exp: '9999999999' }, { exp: undefined }])
       expect(await answer(await signed(changes))).toMatchObject(BAD);
-    expect(await answer(await signed({ exp: undefined, nbf: undefined }))).toMatchObject(GOOD);
+    expect(await answer(await signed({ nbf: undefined }))).toMatchObject(GOOD);
   });
 
   it('§4: the object is signed by the client, not by somebody with a key of the same name', async () => {
@@ -113,14 +110,54 @@ describe('RFC 9101', () => {
     expect(await answer(await signed(), { ...BESIDE, response_type: 'token' })).toMatchObject(BAD);
   });
 
-  it('§6.1: an encrypted object is not offered, and invalid_request_object', async () => {
-    const { publicKey } = await generateKeyPair('ECDH-ES');
-    const jwe = await new CompactEncrypt(Buffer.from(await signed()))
-      .setProtectedHeader({ alg: 'ECDH-ES', enc: 'A128CBC-HS256', cty: 'JWT' })
-      .encrypt(publicKey);
-    expect(await answer(jwe)).toMatchObject(BAD);
-    const metadata = await (await fetch(`${world.issuer}/.well-known/openid-configuration`)).json();
-    expect(metadata).not.toHaveProperty('request_object_encryption_alg_values_supported');
+  describe('§6.1: an encrypted object', () => {
+    const encrypted = async (text: string, alg = 'ECDH-ES', header: Parameters<typeof encryptTo>[2] = {}) =>
+      encryptTo(await encryptionKey(world.issuer, alg), text, header);
+
+    it.each(['RSA-OAEP-256', 'ECDH-ES'])('is decrypted with a key of ours: %s', async (alg) => {
+      expect(await answer(await encrypted(await signed(), alg))).toMatchObject(GOOD);
+    });
+
+    it('is signed, then encrypted: one without a signature in it is refused (§4, §10.2)', async () => {
+      for (const text of [JSON.stringify(world.claims()), rawJws({ alg: 'none' }, world.claims())])
+        expect(await answer(await encrypted(text))).toMatchObject(BAD);
+    });
+
+    it('is validated like a signed one when it was decrypted (§6.2, §6.3)', async () => {
+      const stranger = await clientKey('ES256', 'signer-key');
+      expect(await answer(await encrypted(await stranger.sign(world.claims())))).toMatchObject(BAD);
+      expect(await answer(await encrypted(await signed({ client_id: 'web' })))).toMatchObject(BAD);
+      expect(await answer(await encrypted(await signed({ scope: 'nothing' })))).toMatchObject({
+        error: 'invalid_scope',
+        state: 'inside',
+      });
+    });
+
+    it('that cannot be decrypted is invalid_request_object', async () => {
+      const request = await encrypted(await signed());
+      const [head, ...rest] = request.split('.').reverse();
+      const spoilt = [`${head?.startsWith('A') ? 'B' : 'A'}${head?.slice(1)}`, ...rest].reverse().join('.');
+      const foreign = await clientKey('ECDH-ES', 'foreign', { crv: 'P-256' });
+      const { kid } = await encryptionKey(world.issuer, 'ECDH-ES');
+      for (const wrong of [
+        spoilt,
+        await encryptTo(foreign.jwk, await signed()),
+        await encryptTo({ ...foreign.jwk, kid }, await signed()),
+        underHeader(request, { alg: 'dir' }),
+        underHeader(request, { alg: 'RSA1_5' }),
+      ])
+        expect(await answer(wrong)).toMatchObject(BAD);
+    });
+
+    it('§9.2, §10.2: the metadata says with what it may be encrypted, and the JWKS has a key for each', async () => {
+      const address = `${world.issuer}/.well-known/openid-configuration`;
+      const metadata = (await (await fetch(address)).json()) as Record<string, string[]>;
+      const list = (what: string) => metadata[`request_object_encryption_${what}_values_supported`] ?? [];
+      expect([list('alg').length, list('enc').length]).toEqual([2, 3]);
+      for (const alg of list('alg'))
+        for (const enc of list('enc'))
+          expect(await answer(await encrypted(await signed(), alg, { enc }))).toMatchObject(GOOD);
+    });
   });
 
   it('§6.2: a signature that is not good, or by an algorithm that is not for the key, is invalid_request_object', async () => {
@@ -165,6 +202,21 @@ describe('RFC 9101', () => {
   it('§10.8: an object whose sub is the client could be taken for a client assertion', async () => {
     expect(await answer(await signed({ sub: 'signer' }))).toMatchObject(BAD);
     expect(await answer(await signed({ sub: 'somebody' }))).toMatchObject(GOOD);
+  });
+
+  it('§10.5: a client that registered require_signed_request_object sends nothing else', async () => {
+    const strict = await world.client({
+      client_id: 'strict',
+      redirect_uris: [SIGNER_REDIRECT],
+      scope: 'openid photos.read',
+      jwks: { keys: [world.key.jwk] },
+      require_signed_request_object: true,
+    });
+    const { iss: _iss, aud: _aud, nbf: _nbf, exp: _exp, ...parameters } = world.claims({ client_id: strict.id });
+    const plain = await browser.send('GET', `/authorize?${new URLSearchParams(parameters as Record<string, string>)}`);
+    expect(responseOf(plain).get('error')).toBe('invalid_request');
+    const object = await signed({ iss: strict.id, client_id: strict.id });
+    expect((await sendObject(browser, object, { client_id: strict.id })).location).toMatch(/^\/consent/);
   });
 
   it.each(['oauth-authz-req+jwt', 'OAUTH-AUTHZ-REQ+JWT', 'application/oauth-authz-req+jwt', 'JWT', undefined])(

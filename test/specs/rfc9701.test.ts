@@ -39,7 +39,7 @@ describe('RFC 9701', () => {
     expect((await ask(tokens.access_token, SIGNED, stranger)).status).toBe(401);
   });
 
-  it('§5: it is a signed JWT of its own type, with its own media type, by a key that is published', async () => {
+  it('§5, FAPI 2.0 MS §5.5.1-1: it is a signed JWT of its own type, with its own media type, by a key that is published', async () => {
     const { status, text, headers } = await ask(tokens.access_token);
     expect([status, headers.get('content-type')?.split(';')[0]]).toEqual([200, SIGNED]);
     const keys = (await (await fetch(`${world.issuer}/jwks`)).json()) as JSONWebKeySet;

@@ -57,7 +57,7 @@ async function aChain(actorGrants: readonly string[] = [], actorTokens: readonly
     });
     await createExchangePolicy(store.sql, policy, store.now);
     const parent = tokens.at(-1)?.id ?? first.accessToken.id;
-    hops = [...hops, { client: clientId, target: TARGET }];
+    hops = [...hops, { client: clientId, target: TARGET, policy: policy.name }];
     lineage = [...lineage, parent];
     clients.push(clientId);
     policies.push(policy.name);
@@ -72,7 +72,6 @@ async function aChain(actorGrants: readonly string[] = [], actorTokens: readonly
       lineage,
       clients: [first.clientId, ...clients],
       actorGrants,
-      policy: policy.name,
     };
     const step: Step = {
       txn: call.txn,

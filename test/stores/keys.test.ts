@@ -1,14 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  buildKeyring,
-  replaceKeys,
-  rotateKeys,
-  type StoredKey,
-  stateOf,
-} from '../../src/features/key-rotation/index.ts';
-import { postgresSigningKeys, reencryptKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import { replaceKeys, rotateKeys, type StoredKey, stateOf } from '../../src/features/key-rotation/index.ts';
+import { buildKeyring } from '../../src/features/key-rotation/keyring.ts';
+import { postgresKeys, reencryptKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import { sharedKey } from '../../src/postgres/shared-keys.pg.ts';
 import type { SigningAlg } from '../../src/protocol/jose.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
@@ -21,7 +16,7 @@ const encryption = new KeyEncryption([oldKey], randomBytes);
 const states = (keys: readonly StoredKey[]) => keys.map((key) => `${key.alg} ${stateOf(key)}`).sort();
 const FRESH = ['ES256 active', 'ES256 next', 'EdDSA active', 'EdDSA next'];
 
-describe('signing keys', () => {
+describe('keys', () => {
   let store: Store;
   beforeAll(async () => {
     store = await openStore();
@@ -32,17 +27,17 @@ describe('signing keys', () => {
   afterAll(() => store.close());
 
   it('are made once for each algorithm by however many nodes start together', async () => {
-    const nodes = Array.from({ length: 6 }, () => postgresSigningKeys(store.another({ poolMax: 2 }).sql));
+    const nodes = Array.from({ length: 6 }, () => postgresKeys(store.another({ poolMax: 2 }).sql));
     const outcomes = await race(nodes.length, async (index) => {
-      await rotateKeys(nodes[index] ?? postgresSigningKeys(store.sql), ALGS, encryption, store.now);
+      await rotateKeys(nodes[index] ?? postgresKeys(store.sql), ALGS, encryption, store.now);
       return 'ready';
     });
     expect(outcomes).toEqual({ ready: 6 });
-    expect(states(await postgresSigningKeys(store.sql).list())).toEqual(FRESH);
+    expect(states(await postgresKeys(store.sql).list())).toEqual(FRESH);
   });
 
   it('rotate once for each order, however many come at once', async () => {
-    const keys = postgresSigningKeys(store.sql);
+    const keys = postgresKeys(store.sql);
     await rotateKeys(keys, ALGS, encryption, store.now);
     await race(4, async () => {
       await rotateKeys(keys, ALGS, encryption, store.now, true);
@@ -54,7 +49,7 @@ describe('signing keys', () => {
   });
 
   it('that are archived keep their public part only, and are published no more', async () => {
-    const keys = postgresSigningKeys(store.sql);
+    const keys = postgresKeys(store.sql);
     await rotateKeys(keys, ALGS, encryption, store.now);
     await rotateKeys(keys, ALGS, encryption, store.now, true);
     const retired = (await keys.list()).filter((key) => stateOf(key) === 'retired');
@@ -82,7 +77,7 @@ describe('signing keys', () => {
   });
 
   it('never lose their private part while they may still sign', async () => {
-    const keys = postgresSigningKeys(store.sql);
+    const keys = postgresKeys(store.sql);
     await rotateKeys(keys, ALGS, encryption, store.now);
     const before = await keys.list();
     await keys.alone(async (locked) => {
@@ -96,7 +91,7 @@ describe('signing keys', () => {
   });
 
   it('are all dropped, archived ones too, when somebody else may hold them', async () => {
-    const keys = postgresSigningKeys(store.sql);
+    const keys = postgresKeys(store.sql);
     await rotateKeys(keys, ALGS, encryption, store.now);
     await rotateKeys(keys, ALGS, encryption, store.now, true);
     await rotateKeys(keys, ALGS, encryption, store.at(DAY));
@@ -109,7 +104,7 @@ describe('signing keys', () => {
   });
 
   it('change nothing when a change fails halfway, and raise the version only when something changed', async () => {
-    const keys = postgresSigningKeys(store.sql);
+    const keys = postgresKeys(store.sql);
     const version = async () => (await store.rows(sql<{ version: string }>`SELECT version FROM catalogue`))[0]?.version;
     await rotateKeys(keys, ALGS, encryption, store.now);
     const [before, stored] = [await version(), await keys.list()];
@@ -127,8 +122,8 @@ describe('signing keys', () => {
   });
 
   it('are readable with no key but theirs, and say so', async () => {
-    await rotateKeys(postgresSigningKeys(store.sql), ALGS, encryption, store.now);
-    const stored = await postgresSigningKeys(store.sql).list();
+    await rotateKeys(postgresKeys(store.sql), ALGS, encryption, store.now);
+    const stored = await postgresKeys(store.sql).list();
     const wrong = new KeyEncryption([newKey], randomBytes);
     expect(() => buildKeyring(stored, wrong)).toThrow(/GATEHOUSE_KEY_ENCRYPTION_KEY/);
     const { signing, published } = buildKeyring(stored, encryption);
@@ -142,8 +137,35 @@ describe('signing keys', () => {
     }
   });
 
+  it('for what is encrypted to us are sealed for that use alone, move like the others, and are never archived', async () => {
+    const keys = postgresKeys(store.sql);
+    await rotateKeys(keys, ['ES256', 'ECDH-ES'], encryption, store.now);
+    await rotateKeys(keys, ['ES256', 'ECDH-ES'], encryption, store.now, true);
+    const both = new KeyEncryption([newKey, oldKey], randomBytes);
+    expect(await reencryptKeys(store.sql, both)).toBeGreaterThanOrEqual(6);
+    const stored = await keys.list();
+    const opening = stored.filter(({ alg }) => alg === 'ECDH-ES');
+    expect(states(opening)).toEqual(['ECDH-ES active', 'ECDH-ES next', 'ECDH-ES retired']);
+    const ring = buildKeyring(stored, new KeyEncryption([newKey], randomBytes));
+    expect([...ring.decrypting.keys()].sort()).toEqual(opening.map(({ kid }) => kid).sort());
+    expect(ring.published.flatMap(({ use, kid }) => (use === 'enc' ? [kid] : []))).toEqual(
+      opening.flatMap((key) => (stateOf(key) === 'active' ? [key.kid] : [])),
+    );
+    // None of them verifies anything.
+    for (const { kid } of opening) expect([ring.verifying.has(kid), ring.remembered.has(kid)]).toEqual([false, false]);
+    const [row] = await store.rows(sql<{ text: string }>`SELECT string_agg(k::text, '') AS text FROM signing_keys k`);
+    for (const { privateKey } of ring.decrypting.values())
+      expect(row?.text).not.toContain(privateKey.export({ format: 'jwk' }).d);
+    // Somebody who can write to the table, and wants tokens signed with a key of the other kind.
+    const misused = stored.map((key) => ({ ...key, alg: key.alg === 'ECDH-ES' ? ('ES256' as const) : key.alg }));
+    expect(() => buildKeyring(misused, both)).toThrow(/does not open the stored signing key/);
+    await rotateKeys(keys, ['ES256', 'ECDH-ES'], both, store.at(DAY));
+    const after = (await keys.list()).filter(({ alg }) => alg === 'ECDH-ES');
+    expect(states(after)).toEqual(['ECDH-ES active', 'ECDH-ES next']);
+  });
+
   it('move to a new key-encryption key, and the old one can go', async () => {
-    const keys = postgresSigningKeys(store.sql);
+    const keys = postgresKeys(store.sql);
     const context = { now: () => store.now, random: randomBytes };
     await store.rows(sql`DELETE FROM shared_keys`);
     await rotateKeys(keys, ALGS, encryption, store.now);

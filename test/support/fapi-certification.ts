@@ -10,7 +10,7 @@ import { DEMO_USERS } from '../../src/operator/demo-data.ts';
 import { TestBrowser } from './browser.ts';
 import { type CertificateFiles, makeAuthority, makeSelfSigned } from './certificate.ts';
 import { type ClientKey, clientKey } from './client-key.ts';
-import { type FapiApi, startFapiApi } from './fapi-api.ts';
+import { DETAILS, type FapiApi, startFapiApi } from './fapi-api.ts';
 import { gatehouse } from './gatehouse.ts';
 import { type ProofKey, proofKey } from './proof-key.ts';
 import { freePort, startTestServer, type TestServer } from './server.ts';
@@ -29,6 +29,10 @@ export interface Variant {
   /** Requests as signed request objects (`signed_non_repudiation`). */
   readonly signed?: boolean;
   readonly jarm?: boolean;
+  /** Requests with `authorization_details` beside the scope (`authorization_request_type=rar`). */
+  readonly rar?: boolean;
+  /** Whether the server and the API demand nonces in DPoP proofs. */
+  readonly nonces?: boolean;
   /** Whether clients with certificates have a port of their own, announced by `mtls_endpoint_aliases`. */
   readonly ownPort?: boolean;
   /** Whether clients are made by the command line, as an operator makes them, or by what it calls. */
@@ -52,6 +56,8 @@ export interface Fapi {
   readonly server: TestServer;
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly api: FapiApi;
+  /** The last DPoP nonce of the server and of each resource, as a client keeps them (RFC 9449 §8.2, §9). */
+  readonly nonces: Map<string, string>;
   /** The certificate of the server and the API, for RSA: what an EC key could not be asked for is refused by settings alone. */
   readonly tls: CertificateFiles;
   readonly client: FapiClient;
@@ -77,9 +83,10 @@ export async function startFapi(variant: Variant): Promise<Fapi> {
       GATEHOUSE_TLS_KEY: tls.key,
       GATEHOUSE_MTLS_CA: authority.cert,
       ...(variant.ownPort && { GATEHOUSE_MTLS_PORT: String(await freePort()) }),
+      ...(variant.nonces && { GATEHOUSE_DPOP_NONCE: 'on' }),
     },
   });
-  const api = await startFapiApi(server.issuer, tls, variant.constraint);
+  const api = await startFapiApi(server.issuer, tls, variant);
   const [alice] = DEMO_USERS;
   await server.user(alice);
   await server.resource({ ...api.registration });
@@ -111,6 +118,7 @@ export async function startFapi(variant: Variant): Promise<Fapi> {
     server,
     metadata: (await discovered.json()) as Record<string, unknown>,
     api,
+    nonces: new Map(),
     tls,
     client,
     client2,
@@ -147,6 +155,7 @@ function metadataOf(name: string, key: ClientKey, variant: Variant): Record<stri
       : { tls_client_certificate_bound_access_tokens: true }),
     ...(variant.signed && { require_signed_request_object: true, request_object_signing_alg: key.alg }),
     ...(variant.jarm && { response_modes: ['jwt'] }),
+    ...(variant.rar && { authorization_details_types: DETAILS.map(({ type }) => type) }),
   };
 }
 

@@ -2,11 +2,13 @@
 import { expect } from 'vitest';
 import { decide, formTo, pkce, signIn, type TestBrowser, type Visit } from './browser.ts';
 import type { ClientKey } from './client-key.ts';
+import { DETAILS } from './fapi-api.ts';
 import { type Fapi, type FapiClient, scopeOf } from './fapi-certification.ts';
 import {
   type Answer,
   endpoint,
   expectUnguessable,
+  keepNonce,
   proof,
   randomText,
   type Sending,
@@ -39,7 +41,7 @@ export interface Pushed {
 export async function push(op: Fapi, pushing: Pushing = {}): Promise<Pushed> {
   const { client = op.client, beside = {}, parameters, ...rest } = pushing;
   const { verifier, challenge } = pkce();
-  const { openid, jarm, signed } = op.variant;
+  const { openid, jarm, rar, signed } = op.variant;
   const sent: Record<string, unknown> = withoutUndefined({
     response_type: 'code',
     redirect_uri: client.redirectUri,
@@ -47,14 +49,23 @@ export async function push(op: Fapi, pushing: Pushing = {}): Promise<Pushed> {
     state: randomText(22),
     ...(openid && { nonce: randomText(22) }),
     ...(jarm && { response_mode: 'jwt' }),
+    ...(rar && { authorization_details: DETAILS }),
     code_challenge: challenge,
     code_challenge_method: 'S256',
     ...parameters,
   });
-  const plain = Object.fromEntries(Object.entries(sent).map(([name, value]) => [name, String(value)]));
-  const fields = signed ? { request: await requestObject(op, sent, pushing) } : plain;
+  const fields = signed ? { request: await requestObject(op, sent, pushing) } : formOf(sent);
   const answer = await send(op, 'pushed_authorization_request_endpoint', { ...fields, ...beside }, { ...rest, client });
   return { answer, uri: String(answer.json.request_uri), verifier, sent };
+}
+
+/** Parameters as a form has them: lists and objects as JSON. */
+export function formOf(parameters: Readonly<Record<string, unknown>>): Record<string, string> {
+  const pairs = Object.entries(parameters).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value : JSON.stringify(value),
+  ]);
+  return Object.fromEntries(pairs) as Record<string, string>;
 }
 
 /** Signed by the client, good for five minutes. */
@@ -187,6 +198,7 @@ export async function checkTokens(
   expect(json.expires_in).toBeGreaterThan(0);
   expectUnguessable(json.access_token);
   expect(json.id_token !== undefined).toBe(op.variant.openid);
+  expect(json.authorization_details).toEqual(op.variant.rar ? DETAILS : undefined);
   const claims = op.variant.openid ? await verified(op, String(json.id_token), client) : undefined;
   if (claims) {
     expect(claims.nonce).toBe(nonce);
@@ -220,17 +232,22 @@ export async function use(op: Fapi, url: string, accessToken: string, using: Usi
   const { client = op.client, scheme, headers, fetch: fetcher = client.fetch } = using;
   const { key = client.proofKey, proofOptions } = using;
   const dpop = op.variant.constraint === 'dpop';
-  const good = async () => [await proof(op, key, 'GET', url, { accessToken, ...proofOptions })];
-  const proofs = using.proofs ?? (dpop ? await good() : []);
-  const response = await fetcher(url, {
-    headers: {
-      authorization: `${scheme ?? (dpop ? 'DPoP' : 'Bearer')} ${accessToken}`,
-      ...(proofs.length > 0 && { dpop: (proofs.length > 1 ? proofs : proofs[0]) as string }),
-      ...headers,
-    },
-  });
-  const text = await response.text();
-  return { status: response.status, headers: response.headers, text };
+  const once = async () => {
+    const good = async () => [await proof(op, key, 'GET', url, { accessToken, ...proofOptions })];
+    const proofs = using.proofs ?? (dpop ? await good() : []);
+    const response = await fetcher(url, {
+      headers: {
+        authorization: `${scheme ?? (dpop ? 'DPoP' : 'Bearer')} ${accessToken}`,
+        ...(proofs.length > 0 && { dpop: (proofs.length > 1 ? proofs : proofs[0]) as string }),
+        ...headers,
+      },
+    });
+    keepNonce(op, 'GET', url, response);
+    return { status: response.status, headers: response.headers, text: await response.text() };
+  };
+  const answer = await once();
+  const wantsNonce = answer.status === 401 && answer.headers.get('www-authenticate')?.includes('"use_dpop_nonce"');
+  return wantsNonce && using.proofs === undefined ? once() : answer;
 }
 
 /** Where tokens are used: the API, and userinfo with OpenID Connect. */

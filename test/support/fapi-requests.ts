@@ -75,7 +75,7 @@ export function spoilt(jws: string): string {
   return `${jws.slice(0, at)}${jws[at] === 'A' ? 'B' : 'A'}${jws.slice(at + 1)}`;
 }
 
-/** A DPoP proof for one request, good but for what is said. */
+/** A DPoP proof for one request, with the last nonce from there, good but for what is said. */
 export function proof(
   op: Fapi,
   key: ProofKey,
@@ -83,15 +83,33 @@ export function proof(
   address: string,
   { claims, ...rest }: ProofOptions = {},
 ): Promise<string> {
-  return proofFor(op.server, key, [method, ''], { ...rest, claims: { htu: address, ...claims } });
+  const nonce = op.nonces.get(nonceGiver(method, address));
+  const own = { htu: address, ...(nonce !== undefined && { nonce }) };
+  return proofFor(op.server, key, [method, ''], { ...rest, claims: { ...own, ...claims } });
+}
+
+/** The endpoints for clients have nonces in common, each resource has its own (RFC 9449 §8.2, §9). */
+function nonceGiver(method: string, address: string): string {
+  return method === 'POST' ? new URL(address).origin : address;
+}
+
+/** Keeps a nonce that came along, for the next proof; two of them in one answer would show as one that is none. */
+export function keepNonce(op: Fapi, method: string, address: string, { headers }: Pick<Response, 'headers'>): void {
+  const nonce = headers.get('dpop-nonce');
+  if (nonce === null) return;
+  expect(nonce).toMatch(/^[\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+$/);
+  op.nonces.set(nonceGiver(method, address), nonce);
 }
 
 export interface Sending {
   readonly client?: FapiClient;
   /** What authenticates the client; made when left out, `{}` for nothing. */
   readonly authentication?: Record<string, string>;
-  /** The DPoP header; made when left out where the variant binds tokens with it. */
-  readonly dpop?: string | null;
+  /**
+   * The DPoP header: as it is, none, or one made with these options, and made again with a nonce where the answer demands one.
+   * Made when left out where the variant binds tokens with it.
+   */
+  readonly dpop?: string | null | ProofOptions;
   /** Another `fetch`, e.g. without the client's certificate. */
   readonly fetch?: typeof fetch;
 }
@@ -103,12 +121,14 @@ export async function send(
   fields: Record<string, string>,
   { client = op.client, dpop, fetch: fetcher = client.fetch, ...sending }: Sending = {},
 ): Promise<Answer> {
-  const { authentication = await authenticationOf(op, client) } = sending;
   const address = endpoint(op, name);
   const proven = dpop === undefined && name === 'token_endpoint' && op.variant.constraint === 'dpop';
-  const header = proven ? await proof(op, client.proofKey, 'POST', address) : dpop;
-  return answerOf(
-    await fetcher(address, {
+  const given = proven ? {} : dpop;
+  const isMade = typeof given === 'object' && given !== null;
+  const once = async () => {
+    const { authentication = await authenticationOf(op, client) } = sending;
+    const header = isMade ? await proof(op, client.proofKey, 'POST', address, given) : given;
+    const response = await fetcher(address, {
       method: 'POST',
       headers: {
         'content-type': 'application/x-www-form-urlencoded',
@@ -116,8 +136,12 @@ export async function send(
         ...(typeof header === 'string' && { dpop: header }),
       },
       body: new URLSearchParams({ ...authentication, ...fields }).toString(),
-    }),
-  );
+    });
+    keepNonce(op, 'POST', address, response);
+    return answerOf(response);
+  };
+  const answer = await once();
+  return answer.json.error === 'use_dpop_nonce' && isMade ? once() : answer;
 }
 
 export async function answerOf(response: Response): Promise<Answer> {

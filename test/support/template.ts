@@ -1,11 +1,12 @@
-/** The template all test databases are copied from: migrated, with signing keys, so that no test makes RSA keys. */
+/** The template all test databases are copied from: migrated, with keys, so that no test makes RSA keys. */
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { rotateKeys } from '../../src/features/key-rotation/index.ts';
-import { postgresSigningKeys } from '../../src/features/key-rotation/keys.pg.ts';
+import { keyAlgs, rotateKeys } from '../../src/features/key-rotation/index.ts';
+import { postgresKeys } from '../../src/features/key-rotation/keys.pg.ts';
 import { openDatabase } from '../../src/postgres/database.ts';
 import { migrate } from '../../src/postgres/migrations.ts';
 import { signingAlgs } from '../../src/protocol/jose.ts';
+import { decryptionAlgs } from '../../src/protocol/jose-decryption.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
 
 /** What test keys are encrypted under. */
@@ -25,8 +26,8 @@ export async function makeTemplate(serverUrl: string): Promise<{ name: string; d
   const now = new Date();
   await migrate(database.sql, now);
   await rotateKeys(
-    postgresSigningKeys(database.sql),
-    signingAlgs,
+    postgresKeys(database.sql),
+    keyAlgs({ signingAlgs, decryptionAlgs }),
     new KeyEncryption([TEST_KEY_ENCRYPTION_KEY], randomBytes),
     now,
   );

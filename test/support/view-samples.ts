@@ -58,6 +58,54 @@ const identity: AccessGroup = {
   name: 'Your profile',
   descriptions: ['See your name and picture', 'See your e-mail address'],
 };
+/** RFC 9396: words with what the client put in for them, and members without words. */
+const payments: AccessGroup = {
+  name: 'Payments',
+  host: 'payments.example',
+  descriptions: ['See your payments'],
+  details: [
+    {
+      words: [
+        { text: 'Pay ' },
+        { text: '123.50', asked: true },
+        { text: ' ' },
+        { text: 'EUR', asked: true },
+        { text: ' to ' },
+        { text: 'Merchant A', asked: true },
+      ],
+      facts: [
+        { name: 'reference', value: 'Invoice 7' },
+        { name: 'schedule.instalments', value: '3' },
+      ],
+    },
+  ],
+};
+const prints: AccessGroup = {
+  name: 'Prints',
+  host: 'prints.example',
+  descriptions: [],
+  details: [
+    {
+      words: [{ text: 'Print your album “' }, { text: 'Lisbon', asked: true }, { text: '”' }],
+      facts: [{ name: 'actions', value: 'list, order' }],
+    },
+  ],
+};
+const hostileDetails: AccessGroup = {
+  name: HOSTILE,
+  host: `${LONG}.example`,
+  descriptions: [],
+  details: [
+    {
+      words: [{ text: 'Pay to ' }, { text: HOSTILE, asked: true }, { text: ' for ' }, { text: RTL, asked: true }],
+      facts: [
+        { name: HOSTILE, value: LONG },
+        { name: LONG, value: RTL },
+      ],
+    },
+    { words: [{ text: 'Send ' }, { text: LONG, asked: true }, { text: ' away' }], facts: [] },
+  ],
+};
 const manyGroups: readonly AccessGroup[] = Array.from({ length: 6 }, (_, group) => ({
   name: `API number ${group + 1}`,
   host: `api-${group + 1}.example`,
@@ -213,6 +261,8 @@ export const viewSamples: readonly ViewSample[] = [
     page: { ...consent, client: terminal, returnsTo: { host: '127.0.0.1', onThisDevice: true } },
   },
   { id: 'consent-many', page: { ...consent, client: rtlClient, access: manyGroups } },
+  { id: 'consent-details', page: { ...consent, client: printShop, access: [identity, payments, prints] } },
+  { id: 'consent-details-hostile', page: { ...consent, client: rtlClient, access: [hostileDetails, payments] } },
   {
     id: 'consent-hostile',
     page: {
@@ -281,6 +331,21 @@ export const viewSamples: readonly ViewSample[] = [
   {
     id: 'account-removed',
     page: { ...account, apps: account.apps.slice(1), notice: 'Photos Web no longer has access to your account.' },
+  },
+  {
+    id: 'account-details',
+    page: {
+      ...account,
+      apps: [
+        { ...account.apps[1], access: [photos, payments, prints] },
+        { ...account.apps[0], access: [identity] },
+        { ...account.apps[0], clientId: 'over', access: [] },
+      ],
+    },
+  },
+  {
+    id: 'account-details-hostile',
+    page: { ...account, apps: [{ ...account.apps[0], clientId: HOSTILE, access: [hostileDetails, payments] }] },
   },
   { id: 'account-empty', page: { ...account, person: bob, apps: [], signIns: account.signIns.slice(1) } },
   {

@@ -1,8 +1,10 @@
 /** What a person's applications may do, in PostgreSQL. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
+import { grantStands, rootsOfGrant } from '../../postgres/ledger.pg.ts';
 import { queueLogouts } from '../../postgres/logout-outbox.pg.ts';
 import { isUserClaim } from '../../protocol/claims.ts';
+import type { AuthorizationDetail } from '../../protocol/details-type.ts';
 import type { Access } from './index.ts';
 
 export function postgresAccess(database: Sql): Access {
@@ -17,6 +19,16 @@ export function postgresAccess(database: Sql): Access {
         claims: row.claims.filter(isUserClaim),
         grantedAt: row.granted_at,
       }));
+    },
+
+    async details(userId, now) {
+      const { rows } = await sql<{ client_id: string; detail: AuthorizationDetail; granted_at: Date }>`
+        SELECT g.client_id, d.detail, max(g.created_at) AS granted_at
+        FROM grants g ${rootsOfGrant}
+        CROSS JOIN LATERAL jsonb_array_elements(g.authorization_details) AS d (detail)
+        WHERE g.user_id = ${userId} AND g.authorization_details IS NOT NULL AND ${grantStands(now)}
+        GROUP BY g.client_id, d.detail ORDER BY granted_at DESC, d.detail LIMIT 1000`.execute(database);
+      return rows.map((row) => ({ clientId: row.client_id, detail: row.detail, grantedAt: row.granted_at }));
     },
 
     async remove(userId, clientId, now) {

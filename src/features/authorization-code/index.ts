@@ -13,6 +13,7 @@ import type { Authorization } from '../../protocol/authorization.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ApprovedRequest, Feature, GrantType, Minted, ResponseType } from '../../protocol/feature.ts';
 import { verifierMatches } from '../../protocol/pkce.ts';
+import { withQuery } from '../../protocol/redirect-uri.ts';
 import type { ReplayMark } from '../../protocol/replay.ts';
 import { type Credential, mintCredential, mintId, parseCredential } from '../../protocol/secrets.ts';
 
@@ -63,9 +64,7 @@ export function authorizationCode({ codes }: { codes: Codes }): Feature {
       {
         name: 'query',
         async send(address, parameters) {
-          // The registered query stays as it is, to the letter; ours follows it.
-          const joint = address.redirectUri.includes('?') ? '&' : '?';
-          return { kind: 'redirect', location: `${address.redirectUri}${joint}${new URLSearchParams(parameters)}` };
+          return { kind: 'redirect', location: withQuery(address.redirectUri, new URLSearchParams(parameters)) };
         },
       },
     ],

@@ -9,7 +9,7 @@ import { z } from 'zod';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type ClientMetadataCheck, findClient } from '../../protocol/client.ts';
 import type { Feature } from '../../protocol/feature.ts';
-import { redirectUriProblem } from '../../protocol/redirect-uri.ts';
+import { redirectUriProblem, withQuery } from '../../protocol/redirect-uri.ts';
 import { type EndedSignIn, sidOf } from '../../protocol/session.ts';
 
 export function frontchannelLogout(): Feature {
@@ -45,7 +45,7 @@ async function addresses(ended: readonly EndedSignIn[], server: AuthorizationSer
       const uri = (await findClient(server.catalogue, clientId))?.metadata.frontchannel_logout_uri;
       if (typeof uri !== 'string') continue;
       const added = new URLSearchParams({ iss: server.issuer, sid: sidOf(signIn.id, clientId, server) });
-      found.push(`${uri}${uri.includes('?') ? '&' : '?'}${added}`);
+      found.push(withQuery(uri, added));
     }
   }
   return found;

@@ -105,11 +105,10 @@ async function verify(request: TokenRequest, server: AuthorizationServer): Promi
   const call: Call = {
     ...beginning,
     act: policy.mode === 'impersonation' ? act : actingClient(client.id, act),
-    hops: [{ client: client.id, target: resource.resource }],
+    hops: [{ client: client.id, target: resource.resource, policy: policy.name }],
     lineage: [],
     clients: [client.id],
     actorGrants: [],
-    policy: policy.name,
   };
   const access: Target = { resource, audience: [resource.resource], scope, authorizationDetails: [] };
   return {

@@ -1,30 +1,40 @@
 /**
- * Signing keys: made at the first start, encrypted at rest, rotated by themselves. RFC 7517, OpenID Connect Core §10.1.1.
+ * Our keys: made at the first start, encrypted at rest, rotated by themselves. RFC 7517, OpenID Connect Core §10.1.1, §10.2.1.
  *
- *   next ──90 days old is the active one, and published for a day──▶ active ──▶ retired ──a day──▶ archived ──a year──▶ gone
+ * What we sign with:
+ *   next ──90 days old is the active one, and made a day ago──▶ active ──▶ retired ──a day──▶ archived ──a year──▶ gone
+ *   └────────────────────────── published ──────────────────────────────────────┘
+ * JWKS shows the next one before it signs, so that no verifier meets a key it has not seen, and the retired one while anything
+ * it signed can live. Of an archived one only the public part is left: it tells that an ID token that is over was ours
+ * (`id_token_hint`, Core §3.1.2.1), and nothing that gives access is taken under it.
  *
- * JWKS shows the first three: the next one before it signs, so that no verifier meets a key it has not seen, and the retired
- * one while anything it signed can live. Of an archived one only the public part is left: it tells that an ID token that is
- * over was ours (`id_token_hint`, Core §3.1.2.1), and nothing that gives access is taken under it. Every change is made under one lock, so among nodes starting together one
- * makes the keys and the others find them.
+ * What is encrypted to us with:
+ *   next ──likewise──▶ active ──▶ retired ──a day──▶ gone
+ *   └─────────────────── opens ─────────────────┘
+ * The other way round: JWKS shows the active one alone, so that nobody has to choose. Every node holds the next one before a
+ * client can see it; the retired one, which nobody finds any more, opens what is encrypted to it out of an older copy of the
+ * JWKS. Then it is forgotten whole, and so is, for whoever recorded them, what was sent to it.
+ *
+ * Every change is made under one lock, so among nodes starting together one makes the keys and the others find them.
  */
 import type { Feature } from '../../protocol/feature.ts';
 import { HINT_LIFETIME } from '../../protocol/id-token.ts';
-import {
-  generateSigningKey,
-  type PublicJwk,
-  restoreSigningKey,
-  type SigningAlg,
-  type SigningKey,
-  type VerifyingKey,
-  verifyingKey,
-} from '../../protocol/jose.ts';
+import { generateSigningKey, type PublicJwk, type SigningAlg } from '../../protocol/jose.ts';
+import { type DecryptionAlg, generateDecryptionKey, isDecryptionAlg } from '../../protocol/jose-decryption.ts';
 import type { KeyEncryption, Sealed } from '../../protocol/key-encryption.ts';
-import type { Keyring } from '../../protocol/keys.ts';
+import type { Profile } from '../../protocol/profile.ts';
+
+/** A key has one algorithm, and that has one use: signing, or being encrypted to. */
+export type KeyAlg = SigningAlg | DecryptionAlg;
+
+/** The algorithms that a profile needs keys for. */
+export function keyAlgs({ signingAlgs, decryptionAlgs }: Pick<Profile, 'signingAlgs' | 'decryptionAlgs'>): KeyAlg[] {
+  return [...signingAlgs, ...decryptionAlgs];
+}
 
 export interface StoredKey {
   readonly kid: string;
-  readonly alg: SigningAlg;
+  readonly alg: KeyAlg;
   readonly publicJwk: PublicJwk;
   /** Gone from an archived key. */
   readonly privateKey: Sealed | undefined;
@@ -36,13 +46,13 @@ export interface StoredKey {
 
 export type NewKey = Pick<StoredKey, 'kid' | 'alg' | 'publicJwk' | 'createdAt'> & { readonly privateKey: Sealed };
 
-export interface SigningKeys {
+export interface Keys {
   list(): Promise<StoredKey[]>;
   /** Runs `change` alone: under a lock over all nodes, in one transaction, and tells all processes if it changed anything. */
-  alone(change: (keys: LockedSigningKeys) => Promise<boolean>): Promise<void>;
+  alone(change: (keys: LockedKeys) => Promise<boolean>): Promise<void>;
 }
 
-export interface LockedSigningKeys {
+export interface LockedKeys {
   list(): Promise<StoredKey[]>;
   publish(key: NewKey): Promise<void>;
   activate(kid: string, now: Date): Promise<void>;
@@ -67,25 +77,42 @@ export function stateOf(key: StoredKey): State {
   return key.activatedAt ? 'active' : 'next';
 }
 
-export type Move =
-  | { readonly kind: 'publish' }
-  | { readonly kind: 'activate' | 'retire' | 'archive' | 'remove'; readonly kid: string };
+/** Whether JWKS shows a key; why those of the two uses differ is told above. */
+export function isPublished(key: StoredKey): boolean {
+  return isDecryptionAlg(key.alg) ? stateOf(key) === 'active' : stateOf(key) !== 'archived';
+}
+
+interface KeptMove {
+  readonly kind: 'activate' | 'retire' | 'archive' | 'remove';
+  readonly kid: string;
+}
+
+export type Move = { readonly kind: 'publish' } | KeptMove;
+
+const age = (since: Date | undefined, now: Date) => (since ? now.getTime() - since.getTime() : 0);
+
+/** What their age alone demands of retired and archived keys. */
+function agedMoves(keys: readonly StoredKey[], now: Date): KeptMove[] {
+  return keys.flatMap((key): KeptMove[] => {
+    const { kid, alg } = key;
+    if (stateOf(key) === 'retired' && age(key.retiredAt, now) >= OVERLAP)
+      return [{ kind: isDecryptionAlg(alg) ? 'remove' : 'archive', kid }];
+    return stateOf(key) === 'archived' && age(key.archivedAt, now) >= ARCHIVED_FOR ? [{ kind: 'remove', kid }] : [];
+  });
+}
 
 /**
  * What has to happen to the keys of one algorithm now, in order. Pure.
  * @param force rotate at once, whatever the ages (`gatehouse keys rotate`)
  */
 export function dueMoves(keys: readonly StoredKey[], now: Date, force = false): Move[] {
-  const age = (since: Date | undefined) => (since ? now.getTime() - since.getTime() : 0);
   const active = keys.find((key) => stateOf(key) === 'active');
   const next = keys.find((key) => stateOf(key) === 'next');
-  const moves: Move[] = keys.flatMap((key) => {
-    const { kid } = key;
-    if (stateOf(key) === 'retired' && age(key.retiredAt) >= OVERLAP) return { kind: 'archive', kid };
-    return stateOf(key) === 'archived' && age(key.archivedAt) >= ARCHIVED_FOR ? { kind: 'remove', kid } : [];
-  });
+  const moves: Move[] = agedMoves(keys, now);
   const due =
-    !active || force || (age(active.activatedAt) >= ACTIVE_FOR && next !== undefined && age(next.createdAt) >= OVERLAP);
+    !active ||
+    force ||
+    (age(active.activatedAt, now) >= ACTIVE_FOR && next !== undefined && age(next.createdAt, now) >= OVERLAP);
   if (!due) return next ? moves : [...moves, { kind: 'publish' }];
   if (active) moves.push({ kind: 'retire', kid: active.kid });
   // Without a next one (first start) the published one is activated in the round that follows.
@@ -95,8 +122,8 @@ export function dueMoves(keys: readonly StoredKey[], now: Date, force = false): 
 
 /** Applies due moves to all algorithms until there are none. */
 export async function rotateKeys(
-  store: SigningKeys,
-  algs: readonly SigningAlg[],
+  store: Keys,
+  algs: readonly KeyAlg[],
   encryption: KeyEncryption,
   now: Date,
   force = false,
@@ -108,12 +135,40 @@ export async function rotateKeys(
 }
 
 /**
+ * Lets go of keys whose algorithm the profile has no more: the server was put under a stricter one. They are announced for as long as
+ * what they signed can live, like every key that is retired, and then go its way.
+ */
+export async function retireOtherKeys(store: Keys, algs: readonly KeyAlg[], now: Date): Promise<void> {
+  const due = (stored: readonly StoredKey[]) => {
+    const others = stored.filter(({ alg }) => !algs.includes(alg));
+    return [...new Set(others.map(({ alg }) => alg))].flatMap((alg) => lastMoves(ofAlg(others, alg), now));
+  };
+  if (due(await store.list()).length === 0) return;
+  await store.alone(async (keys) => {
+    const moves = due(await keys.list());
+    for (const move of moves) await apply(keys, move, now);
+    return moves.length > 0;
+  });
+}
+
+/** What has to happen to the keys of an algorithm that is not used any more. */
+function lastMoves(keys: readonly StoredKey[], now: Date): KeptMove[] {
+  return [
+    ...agedMoves(keys, now),
+    ...keys.flatMap((key): KeptMove[] => {
+      if (stateOf(key) === 'next') return [{ kind: 'remove', kid: key.kid }];
+      return stateOf(key) === 'active' ? [{ kind: 'retire', kid: key.kid }] : [];
+    }),
+  ];
+}
+
+/**
  * Drops every key, archived ones too, and begins anew: for keys that somebody else may hold. Whatever they signed is nobody's from then on, at
  * us at once, at an API when its copy of the JWKS is over.
  */
 export async function replaceKeys(
-  store: SigningKeys,
-  algs: readonly SigningAlg[],
+  store: Keys,
+  algs: readonly KeyAlg[],
   encryption: KeyEncryption,
   now: Date,
 ): Promise<void> {
@@ -125,8 +180,8 @@ export async function replaceKeys(
 
 /** @returns whether anything was changed */
 async function settle(
-  keys: LockedSigningKeys,
-  algs: readonly SigningAlg[],
+  keys: LockedKeys,
+  algs: readonly KeyAlg[],
   encryption: KeyEncryption,
   now: Date,
   force: boolean,
@@ -138,22 +193,16 @@ async function settle(
     const moves = algs.flatMap((alg) => dueMoves(ofAlg(stored, alg), now, forced).map((move) => ({ alg, move })));
     if (moves.length === 0) return changed;
     const made = await Promise.all(
-      moves.map(({ alg, move }) => (move.kind === 'publish' ? generateSigningKey(alg) : undefined)),
+      moves.map(({ alg, move }) => (move.kind === 'publish' ? generateKey(alg) : undefined)),
     );
-    for (const [index, { move }] of moves.entries()) {
+    for (const [index, { alg, move }] of moves.entries()) {
       const key = made[index];
-      if (move.kind === 'activate') await keys.activate(move.kid, now);
-      else if (move.kind === 'retire') await keys.retire(move.kid, now);
-      else if (move.kind === 'archive') await keys.archive(move.kid, now);
-      else if (move.kind === 'remove') await keys.remove(move.kid);
+      if (move.kind !== 'publish') await apply(keys, move, now);
       else if (key) {
-        await keys.publish({
-          kid: key.kid,
-          alg: key.alg,
-          publicJwk: key.publicJwk,
-          privateKey: encryption.seal(key.pkcs8, `signing key ${key.kid}`),
-          createdAt: now,
-        });
+        const { publicJwk, pkcs8 } = key;
+        const { kid } = publicJwk;
+        const privateKey = encryption.seal(pkcs8, purposeOf(alg, kid));
+        await keys.publish({ kid, alg, publicJwk, privateKey, createdAt: now });
       }
     }
     changed = true;
@@ -161,66 +210,36 @@ async function settle(
   }
 }
 
-function ofAlg(keys: readonly StoredKey[], alg: SigningAlg): StoredKey[] {
+function apply(keys: LockedKeys, { kind, kid }: KeptMove, now: Date): Promise<void> {
+  return kind === 'remove' ? keys.remove(kid) : keys[kind](kid, now);
+}
+
+function generateKey(alg: KeyAlg): Promise<{ publicJwk: PublicJwk; pkcs8: Buffer }> {
+  return isDecryptionAlg(alg) ? generateDecryptionKey(alg) : generateSigningKey(alg);
+}
+
+/** What a private part is sealed as: bound to its use, so that no change in the table makes a key serve another. */
+export function purposeOf(alg: KeyAlg, kid: string): string {
+  return `${isDecryptionAlg(alg) ? 'decryption' : 'signing'} key ${kid}`;
+}
+
+function ofAlg(keys: readonly StoredKey[], alg: KeyAlg): StoredKey[] {
   return keys.filter((key) => key.alg === alg);
 }
 
-/**
- * The keyring over a way to get the stored keys (cached, forgotten when they change).
- * @throws Error when a private key cannot be opened
- */
-export function buildKeyring(stored: readonly StoredKey[], encryption: KeyEncryption) {
-  const signing = new Map<SigningAlg, SigningKey>();
-  for (const key of stored) {
-    if (stateOf(key) === 'active' && key.privateKey) {
-      signing.set(key.alg, restoreSigningKey(key.publicJwk, encryption.open(key.privateKey, `signing key ${key.kid}`)));
-    }
-  }
-  const published = stored.filter((key) => stateOf(key) !== 'archived');
-  return {
-    signing,
-    verifying: byId(published),
-    remembered: byId(stored),
-    published: published.map(({ publicJwk }) => publicJwk),
-  };
-}
-
-function byId(keys: readonly StoredKey[]): ReadonlyMap<string, VerifyingKey> {
-  return new Map(keys.map((key) => [key.kid, verifyingKey(key.publicJwk)]));
-}
-
-export function keyring(load: () => Promise<ReturnType<typeof buildKeyring>>): Keyring {
-  return {
-    async signing(alg) {
-      const key = (await load()).signing.get(alg);
-      if (!key) throw new Error(`There is no signing key for ${alg}.`);
-      return key;
-    },
-    async verifying() {
-      const { verifying } = await load();
-      return (kid) => verifying.get(kid);
-    },
-    async remembered() {
-      const { remembered } = await load();
-      return (kid) => remembered.get(kid);
-    },
-    published: async () => (await load()).published,
-  };
-}
-
-export function keyRotation(options: {
-  keys: SigningKeys;
-  algs: readonly SigningAlg[];
-  encryption: KeyEncryption;
-}): Feature {
+export function keyRotation(options: { keys: Keys; algs: readonly KeyAlg[]; encryption: KeyEncryption }): Feature {
   return {
     name: 'key-rotation',
     jobs: [
       {
-        name: 'rotate signing keys',
+        name: 'rotate keys',
         every: 3600,
         atStart: true,
-        run: (now) => rotateKeys(options.keys, options.algs, options.encryption, now),
+        async run(now) {
+          await rotateKeys(options.keys, options.algs, options.encryption, now);
+          // Not for `gatehouse keys rotate`, whose environment may lack the server's profile.
+          await retireOtherKeys(options.keys, options.algs, now);
+        },
       },
     ],
   };

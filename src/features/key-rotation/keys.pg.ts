@@ -1,14 +1,17 @@
-/** Signing keys in PostgreSQL. Changes happen under one lock and raise the catalogue's version. */
+/**
+ * Our keys in PostgreSQL: those we sign with, and, in the same table, those others encrypt to us with. Changes happen under one lock and raise the
+ * catalogue's version.
+ */
 import { sql } from 'kysely';
 import { raiseVersion } from '../../postgres/catalogue-version.ts';
 import type { Sql } from '../../postgres/database.ts';
-import type { PublicJwk, SigningAlg } from '../../protocol/jose.ts';
+import type { PublicJwk } from '../../protocol/jose.ts';
 import type { KeyEncryption, Sealed } from '../../protocol/key-encryption.ts';
-import type { LockedSigningKeys, SigningKeys, StoredKey } from './index.ts';
+import { type KeyAlg, type Keys, type LockedKeys, purposeOf, type StoredKey } from './index.ts';
 
 interface Row {
   kid: string;
-  alg: SigningAlg;
+  alg: KeyAlg;
   public_jwk: PublicJwk;
   private_key: Buffer | null;
   key_encryption_key: string | null;
@@ -21,7 +24,7 @@ interface Row {
 /** 'KEYS' twice. */
 const LOCK = '5424958011470041939';
 
-export function postgresSigningKeys(database: Sql): SigningKeys {
+export function postgresKeys(database: Sql): Keys {
   return {
     list: () => list(database),
     async alone(change) {
@@ -53,7 +56,7 @@ async function list(database: Sql): Promise<StoredKey[]> {
   }));
 }
 
-function locked(transaction: Sql): LockedSigningKeys {
+function locked(transaction: Sql): LockedKeys {
   return {
     list: () => list(transaction),
     async publish({ kid, alg, publicJwk, privateKey, createdAt }) {
@@ -91,20 +94,20 @@ function locked(transaction: Sql): LockedSigningKeys {
 export function reencryptKeys(database: Sql, encryption: KeyEncryption): Promise<number> {
   return database.transaction().execute(async (transaction) => {
     await sql`SELECT pg_advisory_xact_lock(${LOCK}::bigint)`.execute(transaction);
-    const { rows } = await sql<{ tbl: string; id: string; ciphertext: Buffer; key_name: string }>`
-      SELECT 'signing_keys' AS tbl, kid AS id, private_key AS ciphertext, key_encryption_key AS key_name FROM signing_keys
+    const { rows } = await sql<{ alg: KeyAlg | null; id: string; ciphertext: Buffer; key_name: string }>`
+      SELECT alg, kid AS id, private_key AS ciphertext, key_encryption_key AS key_name FROM signing_keys
       WHERE key_encryption_key <> ${encryption.writer}
       UNION ALL
-      SELECT 'shared_keys', name, key, key_encryption_key FROM shared_keys WHERE key_encryption_key <> ${encryption.writer}`.execute(
+      SELECT NULL, name, key, key_encryption_key FROM shared_keys WHERE key_encryption_key <> ${encryption.writer}`.execute(
       transaction,
     );
     for (const row of rows) {
-      const purpose = row.tbl === 'signing_keys' ? `signing key ${row.id}` : `shared key ${row.id}`;
+      const purpose = row.alg === null ? `shared key ${row.id}` : purposeOf(row.alg, row.id);
       const moved: Sealed = encryption.seal(
         encryption.open({ ciphertext: row.ciphertext, keyName: row.key_name }, purpose),
         purpose,
       );
-      if (row.tbl === 'signing_keys') {
+      if (row.alg !== null) {
         await sql`
           UPDATE signing_keys SET private_key = ${moved.ciphertext}, key_encryption_key = ${moved.keyName}
           WHERE kid = ${row.id}`.execute(transaction);

@@ -12,6 +12,7 @@ import { type Client, findClient } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import { type IdTokenHint, readIdTokenHint } from '../../protocol/id-token.ts';
 import type { Parameters } from '../../protocol/message.ts';
+import { withQuery } from '../../protocol/redirect-uri.ts';
 import { type Session, sidOf } from '../../protocol/session.ts';
 import { subjectOf } from '../../protocol/subject.ts';
 
@@ -61,8 +62,7 @@ function resolveDestination(parameters: Parameters, client: Client | undefined):
   if (!registered.includes(redirectUri))
     throw refuse('The post_logout_redirect_uri is not registered for this client.');
   const state = parameters.get('state');
-  const joint = redirectUri.includes('?') ? '&' : '?';
-  const location = state === undefined ? redirectUri : `${redirectUri}${joint}state=${encodeURIComponent(state)}`;
+  const location = state === undefined ? redirectUri : withQuery(redirectUri, `state=${encodeURIComponent(state)}`);
   return { client, redirectUri, location };
 }
 

@@ -13,7 +13,7 @@ import { DESCRIBED_ENDPOINTS } from '../../protocol/client-authentication.ts';
 import { verifyJwtOf } from '../../protocol/client-keys.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClaimedClient, Feature } from '../../protocol/feature.ts';
-import { checkTimes, clientSigningAlgs, type JwtClaims, JwtRefused } from '../../protocol/jose-client.ts';
+import { algsOf, checkTimes, clientSigningAlgs, type JwtClaims, JwtRefused } from '../../protocol/jose-client.ts';
 import type { EndpointRequest } from '../../protocol/message.ts';
 import { type Profile, profileOf } from '../../protocol/profile.ts';
 import { replayMark } from '../../protocol/replay.ts';
@@ -94,9 +94,8 @@ function subjectOf(assertion: string): string {
 
 async function check(assertion: string, client: Client, request: EndpointRequest, server: AuthorizationServer) {
   const { now } = request;
-  const { token_endpoint_auth_signing_alg: registered } = client.metadata;
   const profile = profileOf(client, server.profile);
-  const algs = typeof registered === 'string' ? [registered] : clientSigningAlgs(profile);
+  const algs = algsOf(client.metadata.token_endpoint_auth_signing_alg, profile);
   const claims = await verifyJwtOf(client, assertion, { algs, typs: TYPES, longest: LONGEST }, server);
   const { iss, sub, exp, jti } = claims;
   if (iss !== client.id || sub !== client.id) throw new JwtRefused('its iss and sub are not the client');

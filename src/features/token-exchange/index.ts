@@ -165,7 +165,6 @@ function nextCall({ policy, actor, subjectToken, actorToken }: Exchange, clientI
     lineage: [...story.lineage, ...(ours ? [jti] : []), ...(actorToken ? [actorToken.jti] : [])],
     clients: [...new Set([...story.clients, clientId])],
     actorGrants: [...new Set([...story.actorGrants, ...grants])],
-    policy: policy.name,
   };
 }
 

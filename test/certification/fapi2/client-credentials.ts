@@ -5,16 +5,7 @@
 import { expect } from 'vitest';
 import type { Fapi } from '../../support/fapi-certification.ts';
 import { use } from '../../support/fapi-flow.ts';
-import {
-  asRs256,
-  authenticationOf,
-  endpoint,
-  expectRefusal,
-  proof,
-  type Sending,
-  seconds,
-  send,
-} from '../../support/fapi-requests.ts';
+import { asRs256, authenticationOf, expectRefusal, type Sending, seconds, send } from '../../support/fapi-requests.ts';
 import type { Run } from './plan.ts';
 
 const ask = (op: Fapi, sending: Sending = {}, fields: Record<string, string> = {}) =>
@@ -51,8 +42,7 @@ export function clientCredentialsModules({ module }: Run): void {
   for (const [name, claimsOf] of times) {
     module(name, async (op) => {
       const claims = claimsOf(op);
-      const dpop = await proof(op, op.client.proofKey, 'POST', endpoint(op, 'token_endpoint'), { claims });
-      const token = await tokenOf(op, { dpop });
+      const token = await tokenOf(op, { dpop: { claims } });
       expect((await use(op, op.api.url, token, { proofOptions: { claims } })).status).toBe(200);
     });
   }

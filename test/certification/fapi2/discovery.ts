@@ -48,7 +48,7 @@ export function discoveryModules({ module, variant }: Run): void {
     }
   });
 
-  module('happy-flow: the TLS of every endpoint, RFC 9325', async (op) => {
+  module('happy-flow: the TLS of every endpoint, RFC 9325, SP §5.2.2-1, §5.2.3-2', async (op) => {
     const { metadata } = op;
     const aliases = Object.values((metadata.mtls_endpoint_aliases ?? {}) as Record<string, string>);
     const addresses = [op.server.issuer, String(metadata.token_endpoint), ...aliases].map(

@@ -12,13 +12,15 @@ export interface Run {
 }
 
 export function fapi2Plan(variant: Variant, ...modules: readonly Modules[]): void {
-  const { profile, authentication, constraint, openid, signed = false, jarm = false } = variant;
+  const { profile, authentication, constraint, openid, signed = false, jarm = false, rar, nonces } = variant;
   const words = [
     authentication,
     constraint,
     openid ? 'openid_connect' : 'plain_oauth',
     signed ? 'signed_non_repudiation' : 'unsigned',
     jarm ? 'jarm' : 'plain_response',
+    ...(rar ? ['rar'] : []),
+    ...(nonces ? ['nonces'] : []),
   ];
   describe(`${profile.replace('security', 'security-profile')}-final-test-plan (${words.join(', ')})`, () => {
     let op: Fapi;

@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { rawJws } from '../../support/client-key.ts';
 import type { Fapi } from '../../support/fapi-certification.ts';
-import { expectPushed, getTokens, type Pushing, push } from '../../support/fapi-flow.ts';
+import { expectPushed, formOf, getTokens, type Pushing, push } from '../../support/fapi-flow.ts';
 import { asRs256, expectRefusal, seconds, send, spoilt } from '../../support/fapi-requests.ts';
 import type { Run } from './plan.ts';
 
@@ -49,7 +49,7 @@ export function requestObjectModules({ module }: Run): void {
   module('ensure-unsigned-request-at-par-endpoint-fails', async (op) => {
     const pushed = await push(op);
     expectPushed(pushed);
-    const plain = Object.fromEntries(Object.entries(pushed.sent).map(([name, value]) => [name, String(value)]));
+    const plain = formOf(pushed.sent);
     expectRefusal(await send(op, 'pushed_authorization_request_endpoint', plain), 'invalid_request');
     expect(pushed.sent).toHaveProperty('code_challenge');
   });
