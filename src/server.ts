@@ -61,6 +61,8 @@ export interface RunningServer {
   /** Where it listens. */
   readonly address: string;
   readonly database: Database;
+  /** As its rooms see it. */
+  readonly server: AuthorizationServer;
   readonly passwords: Passwords;
   /** Names of what it was assembled from. */
   readonly features: readonly string[];
@@ -314,6 +316,7 @@ async function run(
       app,
       address,
       database,
+      server,
       passwords,
       features: registries.features.map(({ name }) => name),
       async close() {

@@ -13,7 +13,7 @@ import { post } from './browser.ts';
 import { clientKey } from './client-key.ts';
 import { codeFor, type FapiClient, redemption, type Sending, sendAs } from './fapi-world.ts';
 import { type ProofKey, proofFor, proofKey } from './proof-key.ts';
-import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
+import { heardOf, startTestServer, type TestServer, type TestServerOptions } from './server.ts';
 import { type FlowOptions, getCode, PHOTOS, redeem, SPA_REDIRECT, STORAGE, WEB_REDIRECT, type World } from './world.ts';
 
 export const ARCHIVE = 'https://archive.example';
@@ -68,6 +68,7 @@ export async function startExchangeWorld(options: ExchangeWorldOptions = {}): Pr
   const { formats = {}, resources = {}, ...server } = options;
   const started = await startTestServer(server);
   const { sql } = started.running.database;
+  const { catalogue } = started.running.server;
 
   const keyedClient = async (id: string, metadata: Record<string, unknown>): Promise<FapiClient> => {
     const key = await clientKey('ES256', `${id}-key`);
@@ -148,13 +149,16 @@ export async function startExchangeWorld(options: ExchangeWorldOptions = {}): Pr
       const policy = exchangePolicyMetadata.parse({ scopes, ...metadata });
       const outcome = await createExchangePolicy(sql, policy, started.clock.now());
       if (outcome !== 'created') throw new Error(outcome);
+      await heardOf(async () => (await catalogue.exchangePolicies()).get(policy.name) !== undefined);
     },
     async dropPolicy(name) {
       await deleteExchangePolicy(sql, name);
+      await heardOf(async () => (await catalogue.exchangePolicies()).get(name) === undefined);
     },
     async trustDomain(metadata) {
       const domain = trustDomainMetadata.parse({ name: metadata.issuer, ...metadata });
       await createTrustDomain(sql, domain, started.clock.now());
+      await heardOf(async () => (await catalogue.trustDomains()).has(domain.issuer));
     },
     secondNode: () =>
       startTestServer({

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { rulesFor } from '../../src/cli/workplace.ts';
 import { type Config, readConfig, readEnvironment } from '../../src/config.ts';
@@ -140,4 +141,13 @@ export function freePort(): Promise<number> {
       );
     });
   });
+}
+
+/** Waits until a server has heard of a change that was made past it: within a second, mostly at once. */
+export async function heardOf(isKnown: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 10_000;
+  while (!(await isKnown())) {
+    if (Date.now() > end) throw new Error('The server has not heard of the change.');
+    await sleep(10);
+  }
 }

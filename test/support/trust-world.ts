@@ -10,7 +10,7 @@ import { oauth21 } from '../../src/protocol/profile.ts';
 import { query } from './attack-aftermath.ts';
 import { post } from './browser.ts';
 import { type ClientKey, clientKey } from './client-key.ts';
-import { startTestServer, type TestServer, type TestServerOptions } from './server.ts';
+import { heardOf, startTestServer, type TestServer, type TestServerOptions } from './server.ts';
 import { PHOTOS, STORAGE, startWorld, type World } from './world.ts';
 
 export const PARTNER = 'https://partner.example';
@@ -28,11 +28,13 @@ export interface TrustWorld extends World {
 const rulesOf = ({ issuer }: TestServer) => ({ issuer, profile: oauth21 });
 
 export async function trustDomain(world: TestServer, domain: Record<string, unknown>): Promise<void> {
-  await addTrustDomain(world.running.database.sql, domain, rulesOf(world), world.clock.now());
+  const { issuer } = await addTrustDomain(world.running.database.sql, domain, rulesOf(world), world.clock.now());
+  await heardOf(async () => (await world.running.server.catalogue.trustDomains()).has(issuer));
 }
 
 export async function exchangePolicy(world: TestServer, policy: Record<string, unknown>): Promise<void> {
-  await addExchangePolicy(world.running.database.sql, policy, rulesOf(world), world.clock.now());
+  const { name } = await addExchangePolicy(world.running.database.sql, policy, rulesOf(world), world.clock.now());
+  await heardOf(async () => (await world.running.server.catalogue.exchangePolicies()).get(name) !== undefined);
 }
 
 export async function startTrustWorld(options: TestServerOptions = {}): Promise<TrustWorld> {
