@@ -29,7 +29,7 @@ COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY examples ./examples
 USER node
-EXPOSE 4000 4001 4002
+EXPOSE 4000 4001 4002 4003
 HEALTHCHECK --interval=5s --timeout=3s --start-period=40s --retries=3 \
   CMD ["node", "-e", "fetch('http://localhost:4000/').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 CMD ["node", "examples/photos/demo.ts"]

@@ -24,6 +24,9 @@ it.each([
   'docs/operations.md',
   'docs/resource-server.md',
   'docs/fapi.md',
+  'docs/token-exchange.md',
+  'docs/identity-chaining.md',
+  'docs/openid-connect.md',
   'CONTRIBUTING.md',
 ])('%s links to files that exist', async (file) => {
   const folder = file.includes('/') ? 'docs/' : '';
