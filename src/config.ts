@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { themeStylesheet } from './protocol/page.ts';
 import { oauth21, type Profile, profiles } from './protocol/profile.ts';
 import { isLoopback, parseUrl } from './protocol/redirect-uri.ts';
+import { inOurVoice } from './protocol/wrong-values.ts';
 
 export type Mode = 'dev' | 'serve';
 
@@ -33,7 +34,7 @@ const keyList = z.string().transform((list, context) =>
   list.split(',').map((text) => {
     const key = Buffer.from(text.trim(), 'base64url');
     if (key.length < 32)
-      context.addIssue('each key must be at least 32 random bytes in base64url (openssl rand -base64 32)');
+      context.addIssue('each key must be at least 32 random bytes in base64 or base64url (openssl rand -base64 32)');
     return key.subarray(0, 32);
   }),
 );
@@ -82,7 +83,7 @@ export const environment = {
   HOST: z.string().min(1).optional().describe('Address to listen on: `localhost` in `dev`, `0.0.0.0` in `serve`'),
   GATEHOUSE_ISSUER: z
     .string()
-    .refine(isOrigin, 'must be an origin: https://…, or http://localhost:… , without path and trailing slash')
+    .refine(isOrigin, 'must be an origin without path and trailing slash: https://…, in `dev` also http://localhost:…')
     .optional()
     .describe(
       'The address people and clients know this server by; `http://localhost:$PORT` in `dev`, required in `serve`',
@@ -100,7 +101,9 @@ export const environment = {
     .describe('Folder of `dev`: the embedded database, keys, demo secrets'),
   GATEHOUSE_COOKIE_KEY: keyList
     .optional()
-    .describe('Keys for cookies, base64url of 32 bytes, a comma list: the first writes, all read; required in `serve`'),
+    .describe(
+      'Keys for cookies, base64 or base64url of 32 bytes, a comma list: the first writes, all read; required in `serve`',
+    ),
   GATEHOUSE_KEY_ENCRYPTION_KEY: keyList
     .optional()
     .describe('Keys that our private keys are encrypted under, in the same form; required in `serve`'),
@@ -252,7 +255,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
   const given = Object.fromEntries(
     Object.keys(environment).map((name) => [name, env[name] === '' ? undefined : env[name]]),
   );
-  const parsed = schema.safeParse(given);
+  const parsed = schema.safeParse(given, { error: inOurVoice });
   if (!parsed.success) {
     const told = new Map(parsed.error.issues.map(({ path, message }) => [path[0], message]));
     throw new ConfigurationError([...told].map(([name, message]) => `${String(name)}: ${message}`).join('; '));
@@ -364,6 +367,16 @@ function checkTls({ cert, key }: { cert: string; key: string }): void {
   } catch {
     throw new ConfigurationError('GATEHOUSE_TLS_KEY: is not the key of the certificate in GATEHOUSE_TLS_CERT.');
   }
+}
+
+/** Which client certificates get to a server: `self-signed` where there are no authorities that those of others could be of. */
+export type ClientCertificates = 'none' | 'self-signed' | 'all';
+
+/** Of the variables alone: files are not read. */
+export function clientCertificates(variables: Environment): ClientCertificates {
+  const asks = variables.GATEHOUSE_TLS_CERT !== undefined && variables.GATEHOUSE_MTLS_PORT !== 'off';
+  if (!asks && !variables.GATEHOUSE_CLIENT_CERT_HEADER) return 'none';
+  return variables.GATEHOUSE_MTLS_CA === undefined ? 'self-signed' : 'all';
 }
 
 /** @throws ConfigurationError where a setting could not do what it says */

@@ -209,7 +209,10 @@ async function run(
   const catalogue = new PostgresCatalogue({
     database: database.sql,
     directUrl: secrets.databaseDirectUrl,
+    profile,
     onError: (error) => logger.warn({ err: error }, 'the catalogue could not be confirmed'),
+    onForbidden: (client, problem) =>
+      logger.warn({ client, problem }, 'the profile forbids this client; it is not served'),
   });
   const keys = postgresKeys(database.sql);
   const loadedKeys = catalogue.versioned(async () => buildKeyring(await keys.list(), encryption));

@@ -10,11 +10,17 @@
  *    │── 5. the code ────────────────────────────────────────────────▶ /token       signed assertion, DPoP proof
  *    │── 6. the access token ────────────────────────────────────────▶ /userinfo    DPoP proof
  *
- * `GATEHOUSE_PROFILE=fapi2-security npm start` in one terminal, `npm run demo:fapi` in another.
+ * `GATEHOUSE_PROFILE=fapi2-security npm start` in one terminal, `npm run demo:fapi` in another. With
+ * `npm run demo:fapi -- --signed-request` the request is a signed one too (JAR).
  */
+import { setTimeout } from 'node:timers/promises';
 import * as client from 'openid-client';
 import { receiveResponse } from './loopback.ts';
 import { readSettings, tellFaults } from './settings.ts';
+
+/** Seconds that a pushed request waits for a browser: what Gatehouse says in `expires_in`, which the library keeps to itself. */
+const REQUEST_LIFETIME = 90;
+const signsRequest = process.argv.includes('--signed-request');
 
 await tellFaults(async () => {
   const { issuer, clientId, privateKey } = await readSettings();
@@ -44,26 +50,38 @@ await tellFaults(async () => {
   const pkceCodeVerifier = client.randomPKCECodeVerifier();
   const expectedState = client.randomState();
   const expectedNonce = client.randomNonce();
-  const address = await client.buildAuthorizationUrlWithPAR(
-    gatehouse,
-    {
-      redirect_uri: loopback.redirectUri,
-      scope: 'openid profile email',
-      state: expectedState,
-      nonce: expectedNonce,
-      code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
-      code_challenge_method: 'S256',
-    },
-    { DPoP },
-  );
-  console.log('2. the request is pushed');
+  const request = {
+    redirect_uri: loopback.redirectUri,
+    scope: 'openid profile email',
+    state: expectedState,
+    nonce: expectedNonce,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: 'S256',
+  };
+  const push = async () => {
+    // Signed, it proves later what was asked for, and by whom (JAR, RFC 9101; FAPI 2.0 Message Signing §5.3).
+    const parameters = signsRequest
+      ? (await client.buildAuthorizationUrlWithJAR(gatehouse, request, privateKey)).searchParams
+      : request;
+    return client.buildAuthorizationUrlWithPAR(gatehouse, parameters, { DPoP });
+  };
 
-  // 3. What the browser carries is the client's name and a reference that is good once.
-  console.log(`3. open this address, and sign in as alice with the password wonderland:\n\n   ${address.href}\n`);
+  // 3. What the browser carries is the client's name and a reference that is good for one sign-in. It must come soon; for
+  //    somebody who comes later the request is pushed again. Whoever came in time signs in without haste.
+  let response: URL | undefined;
+  while (response === undefined) {
+    const address = await push();
+    console.log(`2. the request is pushed${signsRequest ? ', as a JWT that the client signed' : ''}`);
+    console.log(
+      `3. open this address within ${REQUEST_LIFETIME} seconds, and sign in as alice with the password wonderland:\n\n   ${address.href}\n`,
+    );
+    const over = setTimeout(REQUEST_LIFETIME * 1000, undefined, { ref: false });
+    response = await Promise.race([loopback.response, over]);
+    if (response === undefined) console.log('   nobody is back yet; if you did not open it in time, take the next one');
+  }
 
-  // 4. The response arrives on this machine. Who sent it, for whom, until when, and that nobody changed it: the library
+  // 4. The response arrived on this machine. Who sent it, for whom, until when, and that nobody changed it: the library
   //    checks all of that in the next step, before it looks at the code.
-  const response = await loopback.response;
   console.log('4. the response is here, as a JWT');
 
   // 5. The code, with the verifier of its challenge, an assertion and a proof, becomes tokens.

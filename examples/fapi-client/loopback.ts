@@ -4,6 +4,7 @@
  */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { SetupFault } from './settings.ts';
 
 const PATH = '/callback';
 /** Minutes that somebody has to sign in. */
@@ -23,7 +24,7 @@ export async function receiveResponse(): Promise<Loopback> {
   const response = new Promise<URL>((resolve, reject) => {
     const late = setTimeout(() => {
       server.close();
-      reject(new Error(`Nobody came back within ${PATIENCE} minutes.`));
+      reject(new SetupFault(`Nobody came back within ${PATIENCE} minutes: run this again when you have the time.`));
     }, PATIENCE * 60_000);
     server.on('request', (request, reply) => {
       const url = new URL(request.url ?? '/', origin);

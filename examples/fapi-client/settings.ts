@@ -2,7 +2,7 @@
  * Who the client is: its id, its private key, and its server, as `npm start` wrote them to `<data folder>/demo.json`, readable
  * by its owner only. A real client makes its key itself and registers the public half.
  *
- * GATEHOUSE_DATA names that folder (.gatehouse).
+ * GATEHOUSE_DATA names that folder (.gatehouse): the same one for the server and for this program.
  */
 import { type JsonWebKey, webcrypto } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import type * as client from 'openid-client';
 const CLIENT_ID = 'photos-fapi';
 
 /** A fault whose message says what to do, so that nobody needs its stack. */
-class SetupFault extends Error {}
+export class SetupFault extends Error {}
 
 export interface Settings {
   readonly issuer: string;
@@ -24,7 +24,10 @@ export interface Settings {
 export async function readSettings(): Promise<Settings> {
   const file = join(process.env.GATEHOUSE_DATA ?? '.gatehouse', 'demo.json');
   const text = await readFile(file, 'utf8').catch(() => {
-    throw new SetupFault(`${file} cannot be read: run GATEHOUSE_PROFILE=fapi2-security npm start first`);
+    throw new SetupFault(
+      `${file} cannot be read: run GATEHOUSE_PROFILE=fapi2-security npm start first, ` +
+        "or set GATEHOUSE_DATA to the running server's folder",
+    );
   });
   const { issuer, clients } = JSON.parse(text) as {
     issuer: string;
@@ -46,6 +49,6 @@ export async function tellFaults(main: () => Promise<void>): Promise<void> {
     const isAway = error instanceof TypeError && error.message === 'fetch failed';
     if (!isAway && !(error instanceof SetupFault)) throw error;
     console.error(isAway ? 'No Gatehouse answers: run GATEHOUSE_PROFILE=fapi2-security npm start' : error.message);
-    process.exitCode = 1;
+    process.exit(1); // it may still be listening
   }
 }

@@ -2,15 +2,20 @@
 import type { Config } from '../config.ts';
 import type { DemoSecrets } from '../operator/data-folder.ts';
 
-/** @param demo `undefined` where there is no demo data */
-export function banner(config: Config, demo: DemoSecrets | undefined): string {
-  const { issuer, profile } = config;
+/**
+ * @param demo `undefined` where there is no demo data
+ * @param forbidden ids of the clients that this profile has something against
+ */
+export function banner(config: Config, demo: DemoSecrets | undefined, forbidden: readonly string[]): string {
+  const { issuer, profile, mutualTls } = config;
   const http = issuer.startsWith('http:') ? '; plain http, because the issuer is loopback' : '';
   return [
     '',
     `  Gatehouse is ready on ${issuer} (profile ${profile.name}${http})`,
+    ...(mutualTls?.door ? [`  Clients with certificates call ${mutualTls.door.origin}`] : []),
     '',
     ...(demo ? invitation(issuer, demo) : bare(config)),
+    ...(forbidden.length === 0 ? [] : left(forbidden, profile.name)),
     '',
   ].join('\n');
 }
@@ -38,6 +43,18 @@ function invitation(issuer: string, demo: DemoSecrets): string[] {
     ...(fapi === undefined
       ? []
       : ['  A client without any shared secret, photos-fapi (in another terminal):', '    npm run demo:fapi']),
+  ];
+}
+
+/** Names shown; the check has them all. */
+const SHOWN = 8;
+
+/** Clients of a laxer profile, registered in this data folder before. */
+function left(forbidden: readonly string[], profile: string): string[] {
+  const more = forbidden.length > SHOWN ? ' and others' : '';
+  return [
+    `  Registered here, and forbidden by ${profile}: ${forbidden.slice(0, SHOWN).join(', ')}${more}. What it has against them:`,
+    '    npx gatehouse profile check --all',
   ];
 }
 

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { changeClient, registerClient, rotateSecret } from '../operator/clients.ts';
 import { fetchLogo, readLogo } from '../operator/logos.ts';
+import { certificateProblem } from '../operator/profile-check.ts';
 import { OperatorError } from '../operator/users.ts';
 import {
   deleteClient,
@@ -11,8 +12,11 @@ import {
   setClientDisabled,
   setClientLogo,
 } from '../postgres/clients.pg.ts';
-import { type ClientMetadata, hasSecret, toClient } from '../protocol/client.ts';
+import { listResources } from '../postgres/resources.pg.ts';
+import { type ClientMetadata, hasSecret, toClient, unknownFields } from '../protocol/client.ts';
 import { isLoopback } from '../protocol/redirect-uri.ts';
+import { Resources, toResource } from '../protocol/resource.ts';
+import { printable } from '../protocol/wrong-values.ts';
 import { found, limitOption, print, type Row, readInput, wholeNumber } from './output.ts';
 import { inWorkplace, type Workplace } from './workplace.ts';
 
@@ -27,12 +31,13 @@ export function clientCommands(program: Command): void {
       const input = await readInput(file);
       const client = await inWorkplace(async (place) => {
         const { database, rules, context, allowLoopbackFetch } = place;
+        // Before anything is refused: a field that is spelled wrongly may be the reason.
+        warnIgnored(unknownFields(input, rules));
         const registered = await registerClient(database, input, rules, context, allowLoopbackFetch);
-        warnUnreachable(registered.metadata, place);
+        await warn(registered.metadata, place);
         if (registered.metadata.logo_uri !== undefined) await takeLogo(place, registered.clientId, registered.metadata);
         return registered;
       });
-      warnIgnored(client.ignored);
       print(command, {
         client_id: client.clientId,
         ...(client.clientSecret !== undefined && { client_secret: client.clientSecret, client_secret_expires_at: 0 }),
@@ -88,8 +93,9 @@ export function clientCommands(program: Command): void {
       const changed = await inWorkplace(async (place) => {
         const { database, rules, context, allowLoopbackFetch } = place;
         const record = found(await findClientRecord(database, clientId), 'client');
+        warnIgnored(unknownFields(changes, rules));
         const outcome = await changeClient(database, record, changes, rules, context.now(), allowLoopbackFetch);
-        warnUnreachable(outcome.metadata, place);
+        await warn(outcome.metadata, place);
         if (picture) await setClientLogo(database, record.id, picture);
         else if (changes.logo_uri !== undefined) await takeLogo(place, record.id, outcome.metadata);
         if (disable || enable) await setClientDisabled(database, record.id, Boolean(disable), context.now());
@@ -97,12 +103,9 @@ export function clientCommands(program: Command): void {
           client_id: record.id,
           ...outcome.metadata,
           disabled: disable ? true : enable ? false : record.disabled,
-          ignored: outcome.ignored,
         };
       });
-      const { ignored, ...shown } = changed;
-      warnIgnored(ignored.filter((name) => name !== 'client_id'));
-      print(command, shown);
+      print(command, changed);
     });
 
   clients
@@ -132,6 +135,24 @@ export function clientCommands(program: Command): void {
       });
     });
 }
+
+/** What is accepted, for the order in which things are registered is free, and does not work as they stand. */
+async function warn(metadata: ClientMetadata, place: Workplace): Promise<void> {
+  warnUnreachable(metadata, place);
+  const unreached = certificateProblem(metadata, place.clientCertificates);
+  if (unreached !== undefined) console.error(`gatehouse: ${unreached}; the variables here name none.`);
+  const resources = new Resources((await listResources(place.database)).map(toResource));
+  const { scope, authorizationDetailsTypes } = toClient({ ...UNREGISTERED, metadata });
+  const unknown = {
+    scope: scope.filter((token) => !resources.isKnownScope(token)),
+    authorization_details_types: authorizationDetailsTypes.filter((type) => resources.ofType(type) === undefined),
+  };
+  for (const [field, names] of Object.entries(unknown)) {
+    if (names.length > 0) console.error(`gatehouse: ${field}: no resource has ${names.map(printable).join(', ')} yet.`);
+  }
+}
+
+const UNREGISTERED = { id: '', secrets: [], disabled: false, logoUrl: undefined };
 
 /** What is accepted and will not be reached as things stand: better told now than found in the outbox. */
 function warnUnreachable(

@@ -23,7 +23,7 @@ export async function doorlessServer(place: Workplace): Promise<AuthorizationSer
     context,
     registries: assembledFor(database, profile, passwords, context),
     // Never started: it reads what there is once.
-    catalogue: new PostgresCatalogue({ database, directUrl: '' }),
+    catalogue: new PostgresCatalogue({ database, directUrl: '', profile }),
     keyring: keyring(async () => keys),
     ledger: postgresLedger(database),
     exchanges: postgresExchanges(database),

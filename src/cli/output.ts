@@ -60,12 +60,21 @@ export async function readInput(file: string): Promise<Readonly<Record<string, u
   let value: unknown;
   try {
     value = JSON.parse(source);
-  } catch {
-    throw new OperatorError('--file: is not JSON.');
+  } catch (error) {
+    throw new OperatorError(`--file: is not JSON${whereOf(error as Error, source)}.`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new OperatorError('--file: must hold a JSON object.');
   return value as Record<string, unknown>;
+}
+
+/** Where the parser stopped, if it says so. Its own words may quote what stands there, which may be a secret. */
+function whereOf({ message }: Error, source: string): string {
+  if (message.startsWith('Unexpected end')) return ': it ends too early';
+  const position = /at position (\d+)/.exec(message)?.[1];
+  if (position === undefined) return '';
+  const lines = source.slice(0, Number(position)).split('\n');
+  return `: line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1}`;
 }
 
 /** `--limit`, of the commands that list what may be many. */

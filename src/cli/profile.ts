@@ -2,10 +2,12 @@
 import { type Command, Option } from 'commander';
 import { type Environment, readConfig, readEnvironment } from '../config.ts';
 import { postgresKeys } from '../features/key-rotation/keys.pg.ts';
-import { type CheckedServer, checkClient, checkServer, type Finding } from '../operator/profile-check.ts';
+import { type CheckedServer, checkServer, type Finding } from '../operator/profile-check.ts';
+import { OperatorError } from '../operator/users.ts';
 import { findClientRecord } from '../postgres/clients.pg.ts';
 import { listResources } from '../postgres/resources.pg.ts';
-import { profileOf, profiles } from '../protocol/profile.ts';
+import { type Profile, profiles } from '../protocol/profile.ts';
+import { checkedClients, checkOne } from './checked-clients.ts';
 import { found, print, type Row } from './output.ts';
 import { assembledFor, inWorkplace, type Workplace } from './workplace.ts';
 
@@ -20,19 +22,44 @@ export function profileCommands(program: Command): void {
         profiles.map(({ name }) => name),
       ),
     )
-    .action(async (clientId: string | undefined, { profile: name }, command) => {
-      const demanded = profiles.find((each) => each.name === name);
-      const findings = await inWorkplace(async (place): Promise<Finding[]> => {
-        if (clientId === undefined) return checkServer(await server(place), demanded ?? place.profile);
-        const client = found(await findClientRecord(place.database, clientId), 'client');
-        return checkClient(client.metadata, demanded ?? profileOf(client, place.profile));
+    .option('--all', 'check all clients, each as a whole')
+    .action(async (clientId: string | undefined, { profile: name, all }, command) => {
+      if (all && clientId !== undefined) throw new OperatorError('--all: goes without a client_id.');
+      const named = profiles.find((each) => each.name === name);
+      const { configured, rows } = await inWorkplace(async (place) => {
+        const demanded = named ?? place.profile;
+        return {
+          configured: place.profile,
+          rows: all ? await allClients(place, demanded) : await one(place, demanded),
+        };
       });
+      async function one(place: Workplace, demanded: Profile): Promise<Finding[]> {
+        if (clientId === undefined) return checkServer(await server(place), demanded);
+        return checkOne(found(await findClientRecord(place.database, clientId), 'client'), demanded, place);
+      }
+      if (named === undefined) tellStricter(configured);
       print(
         command,
-        findings.map((finding): Row => ({ ...finding })),
+        rows.map((row): Row => ({ ...row })),
       );
-      if (findings.some(({ holds }) => !holds)) process.exitCode = 1;
+      if (rows.some(({ holds }) => !holds)) process.exitCode = 1;
     });
+}
+
+/** Each client in a row, with all that the profile has against it. */
+async function allClients(place: Workplace, demanded: Profile) {
+  const rows = [];
+  for await (const { id, profile, problems } of checkedClients(demanded, place))
+    rows.push({ client_id: id, profile, holds: problems.length === 0, problem: problems.join('; ') });
+  return rows;
+}
+
+/** Whoever meant to set a profile, and did not, would take what holds for what they meant. */
+function tellStricter(configured: Profile): void {
+  const [laxest, ...stricter] = profiles;
+  if (configured !== laxest) return;
+  const names = stricter.map(({ name }) => `--profile ${name}`).join(' or ');
+  console.error(`gatehouse: checked against ${configured.name}, which is configured: for FAPI 2.0 add ${names}.`);
 }
 
 async function server({ database, profile, passwords, context }: Workplace): Promise<CheckedServer> {

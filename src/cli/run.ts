@@ -1,7 +1,15 @@
 /** `gatehouse dev`, `serve`, `migrate`: the commands that run. */
 import cluster from 'node:cluster';
 import type { Command } from 'commander';
-import { type Config, ConfigurationError, readConfig, readEnvironment, type Secrets } from '../config.ts';
+import {
+  type ClientCertificates,
+  type Config,
+  ConfigurationError,
+  clientCertificates,
+  readConfig,
+  readEnvironment,
+  type Secrets,
+} from '../config.ts';
 import { workersMetrics } from '../http/observe.ts';
 import { serveMetrics } from '../http/side-doors.ts';
 import { type DemoSecrets, developmentKeys } from '../operator/data-folder.ts';
@@ -12,6 +20,7 @@ import { holdsDemoData } from '../postgres/people.pg.ts';
 import { Passwords } from '../protocol/secrets.ts';
 import { awaitDatabase, createLogger, startServer, systemContext } from '../server.ts';
 import { banner } from './banner.ts';
+import { checkedClients } from './checked-clients.ts';
 import { print } from './output.ts';
 import { stopSignal, toldToStop } from './signals.ts';
 import { superviseWorkers } from './workers.ts';
@@ -57,9 +66,9 @@ async function dev(): Promise<void> {
   try {
     const keys = await inDataFolder(developmentKeys(variables.GATEHOUSE_DATA, systemContext));
     const { config, secrets } = readConfig('dev', variables, { databaseUrl: url, ...keys });
-    const demo = await prepare(config, secrets.databaseDirectUrl);
+    const { demo, forbidden } = await prepare(config, clientCertificates(variables), secrets.databaseDirectUrl);
     const server = await startServer({ config, secrets, signal: stop });
-    console.log(banner(config, demo));
+    console.log(banner(config, demo, forbidden));
     await toldToStop(stop);
     await server.close();
   } finally {
@@ -67,26 +76,35 @@ async function dev(): Promise<void> {
   }
 }
 
-async function prepare(config: Config, url: string): Promise<DemoSecrets | undefined> {
+async function prepare(
+  config: Config,
+  certificates: ClientCertificates,
+  url: string,
+): Promise<{ demo: DemoSecrets | undefined; forbidden: readonly string[] }> {
   const database = openDatabase({ url, poolMax: 2, prepared: false, timeout: 0 });
   const passwords = new Passwords();
   try {
     await migrate(database.sql, systemContext.now());
-    if (!config.demoData) {
-      if (await holdsDemoData(database.sql)) {
-        throw new ConfigurationError(
-          'HOST: this data folder holds demo data with published passwords: listen on loopback, choose another GATEHOUSE_DATA, or set GATEHOUSE_DEMO_DATA=on if you keep the port to this machine yourself.',
-        );
-      }
-      return undefined;
+    if (!config.demoData && (await holdsDemoData(database.sql))) {
+      throw new ConfigurationError(
+        'HOST: this data folder holds demo data with published passwords: listen on loopback, choose another GATEHOUSE_DATA, or set GATEHOUSE_DEMO_DATA=on if you keep the port to this machine yourself.',
+      );
     }
-    return await ensureDemoData(database.sql, {
-      folder: config.dataFolder,
-      issuer: config.issuer,
-      rules: rulesFor(database.sql, config.profile, passwords, systemContext),
-      passwords,
-      context: systemContext,
-    });
+    const demo = config.demoData
+      ? await ensureDemoData(database.sql, {
+          folder: config.dataFolder,
+          issuer: config.issuer,
+          rules: rulesFor(database.sql, config.profile, passwords, systemContext),
+          passwords,
+          context: systemContext,
+        })
+      : undefined;
+    const place = { database: database.sql, clientCertificates: certificates };
+    const forbidden: string[] = [];
+    for await (const { id, problems } of checkedClients(config.profile, place)) {
+      if (problems.length > 0) forbidden.push(id);
+    }
+    return { demo, forbidden };
   } finally {
     await database.close();
   }

@@ -2,7 +2,14 @@
  * Where a command works: the database of the environment, or the embedded one of the data folder, which is joined when
  * it runs and started for the command's own duration when it does not.
  */
-import { ConfigurationError, type Environment, issuerOf, readEnvironment } from '../config.ts';
+import {
+  type ClientCertificates,
+  ConfigurationError,
+  clientCertificates,
+  type Environment,
+  issuerOf,
+  readEnvironment,
+} from '../config.ts';
 import { features } from '../features.ts';
 import { developmentKeys } from '../operator/data-folder.ts';
 import { OperatorError } from '../operator/users.ts';
@@ -30,6 +37,8 @@ export interface Workplace {
   readonly passwordMin: number;
   /** Tests only: fetches may go to this machine. */
   readonly allowLoopbackFetch: boolean;
+  /** What client certificates get to a server with these variables. */
+  readonly clientCertificates: ClientCertificates;
   /** @throws ConfigurationError when there is no key-encryption key to be had */
   encryption(): Promise<KeyEncryption>;
 }
@@ -94,6 +103,7 @@ export async function inWorkplace<T>(work: (place: Workplace) => Promise<T>): Pr
       passwords,
       passwordMin: variables.GATEHOUSE_PASSWORD_MIN,
       allowLoopbackFetch: variables.GATEHOUSE_ALLOW_LOOPBACK_FETCH,
+      clientCertificates: clientCertificates(variables),
       encryption,
     });
     await record(database.sql, context);

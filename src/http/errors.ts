@@ -36,6 +36,8 @@ function statusOfFastify(error: unknown): number | undefined {
 /** Logs what the caller is not told, and notes the refusal for the audit trail. */
 export function note(request: FastifyRequest, error: unknown, told: OAuthError): void {
   request.trace.event ??= told.code;
+  // Where it was not said already: a code alone tells whoever reads the log no more than the status did.
+  if (told.status < 500) request.trace.reason ??= told.reason;
   request.refusal = told.code;
   if (told.status >= 500) request.log.error({ err: error, requestId: request.id }, 'request failed');
 }

@@ -4,15 +4,18 @@
  * What is checked is what would run: the registries as this configuration assembles them, the configured values, and the keys
  * and resources as they are stored. How requests are treated is not asked here: that is what tests show (docs/clauses.md).
  */
+import type { ClientCertificates } from '../config.ts';
 import type { StoredKey } from '../features/key-rotation/index.ts';
 import type { ClientMetadata } from '../protocol/client.ts';
 import type { Profile } from '../protocol/profile.ts';
-import { profileRules } from '../protocol/profile-rules.ts';
+import { clausesOf, profileRules } from '../protocol/profile-rules.ts';
 import type { Registries } from '../protocol/registries.ts';
 import type { ResourceMetadata } from '../protocol/resource.ts';
 
 /** One clause, and how it was found. */
 export interface Finding {
+  /** The profile it was checked against. */
+  readonly profile: string;
   readonly clause: string;
   readonly demand: string;
   readonly holds: boolean;
@@ -74,13 +77,13 @@ const serverRules: readonly ServerRule[] = [
     },
   },
   {
-    clause: 'FAPI 2.0 SP 5.3.2.1-2',
+    clause: 'OAuth 2.1 4, FAPI 2.0 SP 5.3.2.1-2',
     demand: 'only grants of the profile',
     problem: ({ profile, registries }, { grantTypes }) => beyond(profile, registries.grantTypes.keys(), grantTypes),
   },
   {
-    clause: 'FAPI 2.0 SP 5.3.2.1-3, 5.3.2.1-6',
-    demand: 'only confidential clients, and only methods of the profile',
+    clause: 'OAuth 2.1 2.4, FAPI 2.0 SP 5.3.2.1-3, 5.3.2.1-6',
+    demand: 'only client authentication by methods of the profile',
     problem: ({ profile, registries }, { clientAuthenticationMethods: methods }) =>
       beyond(profile, registries.clientAuthenticationMethods.keys(), methods),
   },
@@ -117,7 +120,7 @@ const serverRules: readonly ServerRule[] = [
         : `GATEHOUSE_PROFILE: ${profile.name} gives them ${profile.lifetimes.authorizationCode} seconds`,
   },
   {
-    clause: 'FAPI 2.0 SP 5.3.2.2-1',
+    clause: 'OAuth 2.1 4.1, FAPI 2.0 SP 5.3.2.2-1',
     demand: 'no response type but code',
     problem: ({ profile, registries }) => beyond(profile, registries.responseTypes.keys(), ['code']),
   },
@@ -147,7 +150,7 @@ const serverRules: readonly ServerRule[] = [
         : undefined,
   },
   {
-    clause: 'FAPI 2.0 SP 5.4.1-1',
+    clause: 'RFC 8725 3.2, FAPI 2.0 SP 5.4.1-1',
     demand: 'algorithms of the profile for everything signed',
     problem({ profile, resources }, { signingAlgs, clientSigningAlgs }) {
       const wrong = resources.find(({ signing_alg: alg }) => alg !== undefined && !signingAlgs.includes(alg));
@@ -159,7 +162,7 @@ const serverRules: readonly ServerRule[] = [
     },
   },
   {
-    clause: 'FAPI 2.0 SP 5.4.1-2',
+    clause: 'RFC 7518 3.3, FAPI 2.0 SP 5.4.1-2',
     demand: 'RSA keys of 2048 bits at least',
     problem({ keys }) {
       const short = keys.find(({ publicJwk: { n } }) => n !== undefined && bitsOf(n) < MIN_RSA_BITS);
@@ -201,19 +204,57 @@ const serverRules: readonly ServerRule[] = [
 
 /** @param demanded what the server is held to: its own profile, or another one */
 export function checkServer(server: CheckedServer, demanded: Profile): Finding[] {
-  return serverRules.map(({ clause, demand, problem }) => finding(clause, demand, problem(server, demanded)));
+  return serverRules.flatMap(({ clause, demand, problem }) =>
+    finding(clause, demand, problem(server, demanded), demanded),
+  );
 }
 
-/** @param demanded what the client is held to */
-export function checkClient(metadata: ClientMetadata, demanded: Profile): Finding[] {
-  return profileRules.map(({ clause, demand, problem }) => {
-    const found = problem(metadata, demanded);
-    return finding(clause, demand, found && `${found.field}: ${found.why}`);
-  });
+/**
+ * @param demanded what the client is held to
+ * @param certificates what client certificates get to the server
+ */
+export function checkClient(metadata: ClientMetadata, demanded: Profile, certificates: ClientCertificates): Finding[] {
+  const unreached = certificateProblem(metadata, certificates);
+  return [
+    ...profileRules.flatMap(({ clause, demand, problem }) => {
+      const found = problem(metadata, demanded);
+      return finding(clause, demand, found && `${found.field}: ${found.why}`, demanded);
+    }),
+    // No profile's demand: without them it is never let in.
+    ...(wantsCertificates(metadata)
+      ? [found('RFC 8705 2, 3', 'client certificates that get to the server', unreached, demanded)]
+      : []),
+  ];
 }
 
-function finding(clause: string, demand: string, problem: string | undefined): Finding {
-  return { clause, demand, holds: problem === undefined, problem: problem ?? '' };
+const BY_CERTIFICATE: readonly unknown[] = ['tls_client_auth', 'self_signed_tls_client_auth'];
+
+function wantsCertificates({ token_endpoint_auth_method: method, ...rest }: ClientMetadata): boolean {
+  return BY_CERTIFICATE.includes(method) || rest.tls_client_certificate_bound_access_tokens === true;
+}
+
+/** Why a client that shows certificates would not get anywhere with them, as the server is configured; `undefined` when it would. */
+export function certificateProblem(metadata: ClientMetadata, certificates: ClientCertificates): string | undefined {
+  const { token_endpoint_auth_method: method } = metadata;
+  if (!wantsCertificates(metadata)) return undefined;
+  const field = BY_CERTIFICATE.includes(method)
+    ? `token_endpoint_auth_method: ${method}`
+    : 'tls_client_certificate_bound_access_tokens:';
+  const needed = [
+    ...(certificates === 'none' ? ['GATEHOUSE_TLS_CERT or GATEHOUSE_CLIENT_CERT_HEADER'] : []),
+    ...(certificates !== 'all' && method === 'tls_client_auth' ? ['GATEHOUSE_MTLS_CA'] : []),
+  ];
+  return needed.length === 0 ? undefined : `${field} needs a server with ${needed.join(', and ')}`;
+}
+
+/** Nothing where the profile does not demand it: a clause that nobody has to meet is not met either. */
+function finding(clause: string, demand: string, problem: string | undefined, demanded: Profile): Finding[] {
+  const own = clausesOf(clause, demanded);
+  return own === undefined && problem === undefined ? [] : [found(own ?? clause, demand, problem, demanded)];
+}
+
+function found(clause: string, demand: string, problem: string | undefined, { name: profile }: Profile): Finding {
+  return { profile, clause, demand, holds: problem === undefined, problem: problem ?? '' };
 }
 
 function beyond(profile: Profile, offered: Iterable<string>, allowed: readonly string[]): string | undefined {

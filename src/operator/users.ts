@@ -5,6 +5,7 @@ import { createUser } from '../postgres/people.pg.ts';
 import { type UserClaims, userClaims, usernameProblem } from '../protocol/claims.ts';
 import type { Context } from '../protocol/context.ts';
 import { PASSWORD_MAX_BYTES, type Passwords } from '../protocol/secrets.ts';
+import { inOurVoice } from '../protocol/wrong-values.ts';
 
 /** A refusal to be shown to the operator in one line. */
 export class OperatorError extends Error {}
@@ -50,7 +51,7 @@ export async function hashPassword(
 
 /** @throws OperatorError naming the field that is wrong */
 export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(input);
+  const parsed = schema.safeParse(input, { error: inOurVoice });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new OperatorError(`${issue?.path.join('.') || 'input'}: ${issue?.message ?? 'is malformed'}`);

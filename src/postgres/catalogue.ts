@@ -15,6 +15,8 @@ import pg from 'pg';
 import type { Catalogue } from '../protocol/catalogue.ts';
 import { type Client, toClient } from '../protocol/client.ts';
 import { ExchangePolicies, toExchangePolicy } from '../protocol/exchange-policy.ts';
+import { type Profile, profileOf } from '../protocol/profile.ts';
+import { forbidden } from '../protocol/profile-rules.ts';
 import { Resources, toResource } from '../protocol/resource.ts';
 import { type TrustDomain, toTrustDomain } from '../protocol/trust-domain.ts';
 import { CHANNEL } from './catalogue-version.ts';
@@ -33,7 +35,11 @@ export interface CatalogueOptions {
   readonly database: Sql;
   /** For LISTEN: past a pooler, which does not keep sessions. */
   readonly directUrl: string;
+  /** A client whose registration it forbids is not served: the server was moved to it, or the client registered past it. */
+  readonly profile: Profile;
   onError?(error: unknown): void;
+  /** @param problem field and clause */
+  onForbidden?(clientId: string, problem: string): void;
 }
 
 /** Anything that must be read again when the version changes. */
@@ -102,8 +108,15 @@ export class PostgresCatalogue implements Catalogue {
     await this.fresh();
     return remembered(this.#clients, id, async () => {
       const record = await findClientRecord(this.#database, id);
-      return record && toClient(record);
+      return record && this.#underProfile(toClient(record));
     });
+  }
+
+  #underProfile(client: Client): Client {
+    const problem = forbidden(client.metadata, profileOf(client, this.#options.profile));
+    if (!problem) return client;
+    this.#options.onForbidden?.(client.id, `${problem.field}: ${problem.why}`);
+    return { ...client, disabled: true };
   }
 
   async resources(): Promise<Resources> {

@@ -7,6 +7,7 @@ import type { Sql } from './database.ts';
 interface Row {
   id: string;
   parameters: [string, string][];
+  registration: Buffer | null;
   pushed_request_id: string | null;
   browser_hash: Buffer | null;
   signed_in_at: Date | null;
@@ -22,15 +23,18 @@ export function postgresPendingAuthorizations(database: Sql): PendingAuthorizati
   return {
     async open(pending: NewPendingAuthorization): Promise<void> {
       await sql`
-        INSERT INTO pending_authorizations (id, browser_hash, client_id, pushed_request_id, parameters, expires_at)
+        INSERT INTO pending_authorizations (id, browser_hash, client_id, pushed_request_id, parameters, registration,
+                                            expires_at)
         VALUES (${pending.id}, ${pending.browserHash ?? null}, ${pending.clientId}, ${pending.pushedRequestId ?? null},
-                ${JSON.stringify(pending.parameters.pairs())}::jsonb, ${pending.expiresAt})`.execute(database);
+                ${JSON.stringify(pending.parameters.pairs())}::jsonb, ${pending.registration}, ${pending.expiresAt})`.execute(
+        database,
+      );
     },
 
     async find(id: string, browserHash: Buffer, now: Date): Promise<PendingAuthorization | undefined> {
       const { rows } = await sql<Row>`
-        SELECT id, parameters, pushed_request_id, browser_hash, signed_in_at, sign_in_id, consented_by, consented_scope,
-               consented_claims, denied_at, closed_at
+        SELECT id, parameters, registration, pushed_request_id, browser_hash, signed_in_at, sign_in_id, consented_by,
+               consented_scope, consented_claims, denied_at, closed_at
         FROM pending_authorizations
         WHERE id = ${id} AND expires_at > ${now} AND (browser_hash = ${browserHash} OR browser_hash IS NULL)`.execute(
         database,
@@ -74,6 +78,7 @@ function toPending(row: Row): PendingAuthorization {
   return {
     id: row.id,
     parameters: new Parameters(row.parameters),
+    registration: row.registration ?? undefined,
     bound: row.browser_hash !== null,
     signIn: row.sign_in_id === null ? undefined : { id: row.sign_in_id, fresh: row.signed_in_at !== null },
     consented:

@@ -9,9 +9,10 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Client } from './client.ts';
-import { type AuthorizationDetail, accepts } from './details-type.ts';
+import { type AuthorizationDetail, nonconformity } from './details-type.ts';
 import { OAuthError } from './errors.ts';
 import type { Resource, Resources } from './resource.ts';
+import { printable } from './wrong-values.ts';
 
 /** Characters. */
 const LONGEST = 32 * 1024;
@@ -39,7 +40,14 @@ export function parseAuthorizationDetails(
     const type = resources.ofType(detail.type);
     if (!type || !client.authorizationDetailsTypes.includes(detail.type))
       throw refused('A type of authorization_details is unknown here or not open to this client.');
-    if (!accepts(type, detail)) throw refused('One of the authorization_details does not conform to its type.');
+    const problem = nonconformity(type, detail);
+    if (problem !== undefined) {
+      const where = `it fails ${plain(problem)}`;
+      throw refused(
+        `One of the authorization_details does not conform to its type: ${where}.`,
+        `${printable(type.name)}: ${where}`,
+      );
+    }
   }
   return list;
 }
@@ -58,13 +66,21 @@ function isDetail(value: unknown): value is AuthorizationDetail {
 }
 
 /**
+ * Characters that move others or have no look of their own; a mark at the start, which would change what stands before; and
+ * text of nothing but blanks: a person would allow what is not on the page. (Two blanks count as symbols: the braille pattern
+ * without dots and the null notehead.) An empty text is shown as such.
+ */
+const UNREADABLE =
+  /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Surrogate}\p{Default_Ignorable_Code_Point}]|^\p{M}|^[\s\p{M}\u2800\u{1D159}]+$/u;
+
+/**
  * Whether everybody reads the same in it: no number that changes when it is read (`1e999`, 9007199254740993), no text that can
- * fake what stands beside it, no halves of characters.
+ * fake what stands beside it or that nobody sees, no halves of characters.
  */
 function isReadable(value: unknown, depth: number): boolean {
   if (depth > DEEPEST) return false;
   if (typeof value === 'number') return Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
-  if (typeof value === 'string') return !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Surrogate}]/u.test(value);
+  if (typeof value === 'string') return !UNREADABLE.test(value);
   if (typeof value !== 'object' || value === null) return true;
   return Object.entries(value).every(([name, member]) => isReadable(name, depth) && isReadable(member, depth + 1));
 }
@@ -122,6 +138,12 @@ function isWithin(asked: AuthorizationDetail, granted: AuthorizationDetail): boo
   );
 }
 
-function refused(description: string): OAuthError {
-  return new OAuthError('invalid_authorization_details', description);
+/** RFC 6749 §5.2: the characters a description may have. Members of a schema may have any name. */
+function plain(text: string): string {
+  return text.replace(/[^\x20-\x7E]|["\\]/gu, '?');
+}
+
+/** @param reason more, for the log */
+function refused(description: string, reason = description): OAuthError {
+  return new OAuthError('invalid_authorization_details', description, { reason });
 }

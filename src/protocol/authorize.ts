@@ -18,7 +18,7 @@ import {
 } from './authorization-request.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsBeyondScope } from './claims-request.ts';
-import { type Client, findClient, isPublic } from './client.ts';
+import { type Client, findClient, isPublic, registrationOf } from './client.ts';
 import { type ErrorCode, OAuthError, Unavailable } from './errors.ts';
 import type { ApprovedRequest, CarriedParameters, ResponseMode } from './feature.ts';
 import {
@@ -32,7 +32,7 @@ import type { BrowserRequest, BrowserResponse, Parameters } from './message.ts';
 import { isClaimable, type ReturnAddress, resolveReturnAddress } from './redirect-uri.ts';
 import { unwrap } from './request-source.ts';
 import { resolveResponseMode, sendResponse } from './response.ts';
-import { mintId } from './secrets.ts';
+import { equals, mintId } from './secrets.ts';
 import { type Session, type SignIn, sessionOf } from './session.ts';
 
 /** Repeating one of these leaves open whom to answer. */
@@ -94,7 +94,8 @@ async function carriedRequest(request: BrowserRequest, server: AuthorizationServ
     const pending = await findPending(id, browserOf(request, server), request.now, server, { unbound: true });
     const client = await identifyClient(pending.parameters, request, server);
     const { parameters, pushedRequestId } = pending;
-    return { parameters, pushedRequestId, pending, ...proveReturn(parameters, client, server) };
+    const problem = outdated(pending, client, server);
+    return { parameters, pushedRequestId, pending, ...proveReturn(parameters, client, server), problem };
   }
   const client = await identifyClient(outer, request, server);
   let carried: CarriedParameters;
@@ -111,6 +112,16 @@ async function carriedRequest(request: BrowserRequest, server: AuthorizationServ
   // From here on what stood beside it does not count (RFC 9101 §6.3), for errors neither.
   const { parameters, pushedRequestId } = carried;
   return { parameters, pushedRequestId, pending: undefined, ...proveReturn(parameters, client, server) };
+}
+
+/**
+ * How it came was checked when it came (pushed, signed, by which algorithm) and is not known any more. After a change of the
+ * registration that check is of no worth: a stricter one must not let it pass.
+ */
+function outdated({ registration }: PendingAuthorization, client: Client, { profile }: AuthorizationServer) {
+  return registration === undefined || equals(registration, registrationOf(client, profile))
+    ? undefined
+    : new OAuthError('invalid_request', 'The registration of the client has changed since. Start again.');
 }
 
 /** Only one that is named: without it the rest is inside, `state` too, which no answer may lose (RFC 6749 §4.1.2.1). */
@@ -266,6 +277,7 @@ async function keep(
     browserHash: browser?.hash,
     clientId: address.client.id,
     parameters: parameters.only(AUTHORIZATION_PARAMETERS),
+    registration: registrationOf(address.client, server.profile),
     expiresAt: new Date(request.now.getTime() + server.profile.lifetimes.interaction * 1000),
   });
   const location = page === undefined ? `/authorize?pending=${id}` : interactionUrl(page, id, server);
@@ -291,6 +303,7 @@ async function refuse(
     throw new OAuthError('invalid_request', 'This sign-in is finished. Start again at the application if you need to.');
   }
   request.trace.event = told.code;
+  if (error instanceof OAuthError) request.trace.reason ??= error.reason;
   const parameters = { error: told.code, error_description: told.message };
   const response = await sendResponse(address, mode, parameters, request.now, server);
   return error instanceof OAuthError ? response : { ...response, cause: error };

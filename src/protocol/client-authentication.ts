@@ -2,7 +2,8 @@
  * Client authentication: RFC 6749 §2.3, OAuth 2.1 §2.4, §3.2.1. One shared step before every endpoint that clients call,
  * so no endpoint can forget it.
  *
- * Exactly one method in a request; it must be the one the client is registered with. Unknown client, wrong method and
+ * Exactly one method in a request; it must be the one the client is registered with. An `Authorization` header is an attempt
+ * to authenticate even where no method that is offered takes it, so it never stands beside a good proof. Unknown client, wrong method and
  * wrong proof get one answer after the same work.
  */
 import type { AuthorizationServer } from './authorization-server.ts';
@@ -40,25 +41,38 @@ export async function authenticateClient(
   }
   const explicit = used.filter(({ method }) => !method.implicit);
   if (explicit.length > 1) throw new OAuthError('invalid_request', 'More than one client authentication method.');
-  const clientId = (explicit[0] ?? used[0])?.claim.clientId;
+  const named = request.parameters.get('client_id');
+  const clientId = (explicit[0] ?? used[0])?.claim.clientId ?? named;
   const client = await findClient(server.catalogue, clientId);
   // A request with nothing but a client_id and a certificate may mean either: the registration says which.
   const chosen = explicit[0] ?? used.find(({ method }) => method.name === client?.authenticationMethod) ?? used[0];
-  if (!chosen) throw refused(request, server, 'no client authentication');
+  if (!chosen) {
+    if (client) request.trace.clientId = client.id;
+    throw refused(request, server, absence(client, server) ?? 'no client authentication');
+  }
   const { method, claim } = chosen;
   request.trace.clientId = claim.clientId;
-  const named = request.parameters.get('client_id');
+  if (request.authorization.length > 0 && !used.some(({ method: { usesHeader } }) => usesHeader))
+    throw refused(request, server, 'an Authorization header, which no method offered here takes');
   // Where a public client proves nothing it counts as unknown, or the answer would tell that there is one.
   const registered = client?.authenticationMethod === method.name && (publicClients || !isPublic(client));
   const eligible = registered ? client : undefined;
   const marks = await claim.prove(eligible, server);
   if (!eligible) {
     const registeredFor = client && `registered for ${client.authenticationMethod}, not ${method.name}`;
-    throw refused(request, server, registeredFor ?? 'unknown or disabled client');
+    const unused = explicit.length === 0 ? absence(client, server) : undefined;
+    throw refused(request, server, unused ?? registeredFor ?? 'unknown or disabled client');
   }
   if (!marks) throw refused(request, server, 'wrong or expired credentials');
   if (named !== undefined && named !== eligible.id) throw refused(request, server, 'client_id is another one');
   return { client: eligible, marks };
+}
+
+/** What the client's own method would have needed, of a request that uses none of its own accord. */
+function absence(client: Client | undefined, { registries }: AuthorizationServer): string | undefined {
+  if (!client) return undefined;
+  const method = registries.clientAuthenticationMethods.get(client.authenticationMethod);
+  return method ? method.absence : `registered for ${client.authenticationMethod}, which is not offered here`;
 }
 
 /** The client a request claims to come from, unproven; for the log and for CORS. */

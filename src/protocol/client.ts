@@ -14,8 +14,9 @@ import { contradiction } from './profile-rules.ts';
 import { checkRedirectUri, hasPlainHost, isClaimable, isLoopback, parseUrl } from './redirect-uri.ts';
 import { encryptionAlg, encryptionEnc, encryptionProblem } from './response-encryption.ts';
 import { isScopeToken, parseScope } from './scope.ts';
-import { isUuid } from './secrets.ts';
+import { isUuid, sha256 } from './secrets.ts';
 import { subjectTypes } from './subject.ts';
+import { inOurVoice, printable } from './wrong-values.ts';
 
 export interface ClientSecret {
   /** SHA-256 of the whole secret. */
@@ -59,6 +60,15 @@ export type ClientMetadata = Readonly<Record<string, unknown>>;
 /** A client that cannot keep a secret (OAuth 2.1 §2.1). */
 export function isPublic(client: Client): boolean {
   return client.authenticationMethod === 'none';
+}
+
+/**
+ * Digest of a registration, and of the profile it is held to. What was checked against another one has to be checked anew: kept
+ * with a request that is to be finished later, it stops what a stricter registration would have refused.
+ * @param own the server's
+ */
+export function registrationOf({ metadata }: Client, { name }: Profile): Buffer {
+  return sha256(JSON.stringify([name, metadata]));
 }
 
 /** A client that shares a secret with us. All others prove who they are by a key of their own, or not at all. */
@@ -151,7 +161,7 @@ export function checkClientMetadata(
   input: unknown,
   rules: RegistrationRules,
 ): { metadata: ClientMetadata; ignored: string[] } {
-  const parsed = rules.metadata.safeParse(input);
+  const parsed = rules.metadata.safeParse(input, { error: inOurVoice });
   if (!parsed.success) throw malformed(input, parsed.error.issues[0], rules.profile);
   const metadata = parsed.data as CoreMetadata;
   if (metadata.client_id !== undefined) checkClientId(metadata.client_id);
@@ -174,6 +184,8 @@ export function checkClientMetadata(
   if (method === 'none' && metadata.grant_types.includes('client_credentials')) {
     throw refuse('grant_types', 'client_credentials needs a client that authenticates (RFC 6749 §4.4)');
   }
+  const plain = contradictionOf('redirect_uris', metadata, rules.profile);
+  if (plain !== undefined) throw refuse('redirect_uris', plain);
   for (const uri of metadata.redirect_uris) checkRedirectUri(uri, metadata.application_type);
   if (metadata.skip_consent && method === 'none' && metadata.redirect_uris.some(isClaimable)) {
     throw refuse(
@@ -194,7 +206,6 @@ export function checkClientMetadata(
       throw refuse('allowed_origins', 'must hold origins, like https://app.example');
   }
   checkSector(metadata);
-  const known = rules.metadata.shape;
   const complete: ClientMetadata = {
     ...parsed.data,
     response_types: responseTypes,
@@ -209,12 +220,20 @@ export function checkClientMetadata(
   }
   return {
     metadata: complete,
-    ignored: Object.keys(input as object).filter((name) => !Object.hasOwn(known, name)),
+    ignored: unknownFields(input as object, rules),
   };
+}
+
+/** Names of fields nobody here knows: they are ignored (RFC 7591 §2). */
+export function unknownFields(input: object, { metadata }: RegistrationRules): string[] {
+  return Object.keys(input).filter((name) => !Object.hasOwn(metadata.shape, name));
 }
 
 /** A value that is not offered is told by the profile where it has a say in it, like everything else that it leaves out. */
 function malformed(input: unknown, issue: z.core.$ZodIssue | undefined, own: Profile): OAuthError {
+  const [name, member] = issue?.path ?? [];
+  const isNoSet = member === undefined || (member === 'keys' && issue?.path.length === 2 && issue.code !== 'too_big');
+  if (name === 'jwks' && isNoSet) return refuse('jwks', 'must be a JWK Set: { keys: [ ... ] }');
   const field = issue?.path.join('.') || 'client metadata';
   const isListed = issue?.code === 'invalid_value' && typeof input === 'object' && input !== null;
   const found = isListed ? contradictionOf(field, input as ClientMetadata, own) : undefined;
@@ -227,8 +246,12 @@ function notOffered(field: string, what: string, metadata: ClientMetadata, own: 
 }
 
 /** What the profile has against one field, whatever the others are. */
-function contradictionOf(field: string, { profile, [field]: value }: ClientMetadata, own: Profile): string | undefined {
-  const metadata = { [field]: value };
+function contradictionOf(
+  field: string,
+  { profile, application_type, [field]: value }: ClientMetadata,
+  own: Profile,
+): string | undefined {
+  const metadata = { [field]: value, application_type };
   return contradiction(metadata, profileOf({ metadata: { profile } }, own), field)?.why;
 }
 
@@ -263,10 +286,6 @@ function checkClientId(id: string): void {
 
 function refuse(field: string, why: string): OAuthError {
   return new OAuthError('invalid_client_metadata', `${field}: ${why}`);
-}
-
-function printable(value: string): string {
-  return value.replace(/[^\x20-\x7E]|["\\]/g, '?').slice(0, 60);
 }
 
 export function isWebUri(value: string): boolean {

@@ -131,11 +131,19 @@ function compileProblem(type: DetailsType): string | undefined {
 
 const compiled = new WeakMap<DetailsType, ValidateFunction>();
 
-/** Whether a detail is one of its type: RFC 9396 §5. */
-export function accepts(type: DetailsType, detail: AuthorizationDetail): boolean {
+/**
+ * What of a detail is not as its type wants it: RFC 9396 §5.
+ * @returns where (a JSON pointer of names that the schema has, never of the sender's own) and the rule that it breaks, without
+ *   any value; `undefined` when it is one of its type
+ */
+export function nonconformity(type: DetailsType, detail: AuthorizationDetail): string | undefined {
   const validate = compiled.get(type) ?? compile(type);
   compiled.set(type, validate);
-  return validate(detail) === true;
+  if (validate(detail) === true) return undefined;
+  // Of choices each has its own; the last is about the choice as a whole.
+  const { instancePath = '', keyword = 'type', params = {} } = validate.errors?.at(-1) ?? {};
+  const lacking = keyword === 'required' ? ` ${params.missingProperty}` : '';
+  return `${instancePath === '' ? 'as a whole' : `at ${instancePath}`} by ${keyword}${lacking}`;
 }
 
 function compile({ name, resource, schema }: DetailsType): ValidateFunction {

@@ -49,6 +49,8 @@ export type ErrorCode = keyof typeof TABLE;
 export interface OAuthErrorOptions {
   /** What went wrong inside; for the log, never for the wire. */
   cause?: unknown;
+  /** More than the description says, for the log: what rule, never what value. */
+  reason?: string;
   /** Only where HTTP knows a better status than the table (405, 413, 429). */
   status?: number;
   headers?: Readonly<Record<string, string>>;
@@ -59,6 +61,8 @@ export class OAuthError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** Why, for the log. */
+  readonly reason: string;
 
   /**
    * @param code the wire code, a key of the table
@@ -71,6 +75,7 @@ export class OAuthError extends Error {
     this.code = code;
     this.status = options.status ?? TABLE[code];
     this.headers = options.headers ?? {};
+    this.reason = options.reason ?? description;
   }
 }
 

@@ -173,6 +173,10 @@ export interface ClientAuthenticationMethod {
    * says which one it is.
    */
   readonly implicit?: true;
+  /** Takes the `Authorization` header. One that no method takes is refused, not ignored. */
+  readonly usesHeader?: true;
+  /** What a request of a client that is registered for it lacks, when the method is not used; for the log. */
+  readonly absence?: string;
   /** The client the request claims to be by this method, or `undefined` when the method is not used. */
   claims(request: EndpointRequest): ClaimedClient | undefined;
 }

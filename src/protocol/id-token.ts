@@ -113,8 +113,9 @@ export const HINT_LIFETIME = 365 * 86_400;
 /**
  * Reads an `id_token_hint`. Being over is no fault of a hint (Core §3.1.2.1, RP-Initiated Logout §4); being anything else
  * than an ID token of ours is: other tokens of ours have another type, no `at_hash`, or an audience of their own. A client that
- * gets its ID tokens encrypted sends the signed one it found inside; the other way of §3.1.2.1, encrypting it anew for us, is
- * closed: we publish no key for that.
+ * gets its ID tokens encrypted sends the signed one it found inside. The other way of §3.1.2.1, encrypting it anew for us, is
+ * closed: our encryption keys are for request objects of clients that may send such, and whose a hint is, is not known before it
+ * is read.
  * @returns `undefined` when it is none
  */
 export async function readIdTokenHint(

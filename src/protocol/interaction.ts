@@ -24,6 +24,8 @@ export interface PendingAuthorization {
   readonly id: string;
   /** A snapshot of the whole request, as it first came. */
   readonly parameters: Parameters;
+  /** Digest of the client's registration that it was checked against; `undefined` of one that is older than such digests. */
+  readonly registration: Buffer | undefined;
   /** False until a browser comes for it (a request that was posted from another site comes without cookies). */
   readonly bound: boolean;
   /** Whose request it is; `fresh` when they signed in for it, false when they were chosen from those signed in already. */
@@ -47,6 +49,7 @@ export interface NewPendingAuthorization {
   readonly browserHash: Buffer | undefined;
   readonly clientId: string;
   readonly parameters: Parameters;
+  readonly registration: Buffer;
   readonly expiresAt: Date;
 }
 

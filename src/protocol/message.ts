@@ -100,7 +100,7 @@ export interface Trace {
   userId?: string;
   grantId?: string;
   grantType?: string;
-  /** Why it was refused, where the caller is not told. */
+  /** Why it was refused: in more words than the caller is told, where there are more. */
   reason?: string;
   /** A word for what happened when the status does not say it, e.g. `code_replayed`. */
   event?: string;

@@ -7,6 +7,8 @@ import type { DecryptionAlg } from './jose-decryption.ts';
 
 export interface Profile {
   readonly name: string;
+  /** The documents whose clauses it is checked by (profile-rules.ts): those it holds a deployment to. */
+  readonly documents: readonly string[];
   /** Grant types that may be registered and used. */
   readonly grantTypes: readonly string[];
   readonly clientAuthenticationMethods: readonly string[];
@@ -79,6 +81,7 @@ const lifetimes = {
 /** OAuth 2.1 with OpenID Connect: the default. */
 export const oauth21: Profile = {
   name: 'oauth21',
+  documents: ['OAuth 2.1', 'RFC 7517', 'RFC 7518', 'RFC 8725'],
   grantTypes: grants, // OAuth 2.1 §4; no password, no implicit
   clientAuthenticationMethods: [
     'client_secret_basic',
@@ -108,6 +111,7 @@ export const oauth21: Profile = {
 /** FAPI 2.0 Security Profile, Final. */
 export const fapi2Security: Profile = {
   name: 'fapi2-security',
+  documents: ['FAPI 2.0 SP', 'JARM'],
   grantTypes: grants, // §5.3.2.1-2
   clientAuthenticationMethods: ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'], // §5.3.2.1-3, -6
   signingAlgs: ['PS256', 'ES256', 'EdDSA'], // §5.4.1-1
@@ -131,6 +135,7 @@ export const fapi2Security: Profile = {
 export const fapi2MessageSigning: Profile = {
   ...fapi2Security,
   name: 'fapi2-message-signing',
+  documents: [...fapi2Security.documents, 'FAPI 2.0 MS'],
   requiresMessageSigning: true,
 };
 

@@ -7,7 +7,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { auditOf, caughtUp, query, tally } from '../support/attack-aftermath.ts';
 import { expectErrorPage } from '../support/attack-pages.ts';
-import { authorizePath, pkce, responseOf, TestBrowser } from '../support/browser.ts';
+import { authorizePath, decide, formTo, pkce, responseOf, TestBrowser } from '../support/browser.ts';
 import { follow, push, pushedPath } from '../support/dpop-world.ts';
 import { startTestServer, type TestServer } from '../support/server.ts';
 import { getCode, SPA_REDIRECT, startWorld, WEB_REDIRECT, type World } from '../support/world.ts';
@@ -142,20 +142,57 @@ describe('pushed requests in the wrong hands', () => {
       await caughtUp();
     };
 
-    it('cannot use what it pushed before, nor plain requests, nor one without an address', async () => {
+    const stricter = `metadata || '{"require_pushed_authorization_requests": true}'`;
+    const before = `metadata - 'require_pushed_authorization_requests'`;
+
+    it('cannot use what it pushed before, nor plain requests', async () => {
       const plain = { client_id: 'web', redirect_uri: WEB_REDIRECT, scope: 'openid photos.read' };
       const { uri } = await push(world);
-      await change(`metadata || '{"profile": "fapi2-security"}'`);
+      await change(stricter);
       try {
         await expectDead(pushedPath(uri));
         const path = authorizePath({ ...plain, code_challenge: pkce().challenge });
         expect(responseOf(await alice.visit(path)).get('error')).toBe('invalid_request');
-        const { status, json } = await push(world, { fields: { redirect_uri: undefined, scope: 'photos.read' } });
-        expect([status, json.error]).toEqual([400, 'invalid_request']);
         const again = await push(world);
         expect((await follow(world, pushedPath(again.uri), alice)).answer?.has('code')).toBe(true);
       } finally {
-        await change(`metadata - 'profile'`);
+        await change(before);
+      }
+    });
+
+    it('cannot finish what it began before, pushed or not; only of what is older than digests nothing is known', async () => {
+      const plain = { client_id: 'web', redirect_uri: WEB_REDIRECT, scope: 'openid photos.read', prompt: 'consent' };
+      const begin = () => alice.visit(authorizePath({ ...plain, code_challenge: pkce().challenge, state: 'begun' }));
+      const pushed = await push(world, { fields: { prompt: 'consent' } });
+      const [open, reference, older] = [await begin(), await alice.visit(pushedPath(pushed.uri)), await begin()];
+      await query(
+        world,
+        `UPDATE pending_authorizations SET registration = NULL WHERE id = '${formTo(older, '/consent').fields.pending}'`,
+      );
+      await change(stricter);
+      try {
+        for (const page of [open, reference]) {
+          const answer = responseOf(await decide(alice, page));
+          expect([answer.get('error'), answer.get('code')]).toEqual(['invalid_request', null]);
+          // It is over, also when the old rules come back.
+          expectErrorPage(await alice.visit(page.url), 400, 'invalid_request');
+        }
+        const answer = responseOf(await decide(alice, older));
+        expect([answer.get('state'), answer.get('error')]).toEqual(['begun', null]);
+      } finally {
+        await change(before);
+      }
+    });
+
+    it('is told nothing at an address that it has no more', async () => {
+      const plain = { client_id: 'web', redirect_uri: WEB_REDIRECT, scope: 'openid photos.read', prompt: 'consent' };
+      const page = await alice.visit(authorizePath({ ...plain, code_challenge: pkce().challenge }));
+      await change(`metadata || '{"redirect_uris": ["https://web.example/other"]}'`);
+      try {
+        const { pending } = formTo(page, '/consent').fields;
+        expectErrorPage(await alice.visit(`/authorize?pending=${pending}`), 400, 'invalid_request');
+      } finally {
+        await change(`metadata || '{"redirect_uris": ["${WEB_REDIRECT}"]}'`);
       }
     });
   });

@@ -190,6 +190,15 @@ describe('attacks on authorization details', () => {
       ['NUL', JSON.stringify([{ ...PAYMENT, creditor: 'A\0B' }])],
       ['a line break', JSON.stringify([{ ...PAYMENT, creditor: 'A\nIt is free' }])],
       ['letters turned around', JSON.stringify([{ ...PAYMENT, creditor: 'A\u202E00.1' }])],
+      ['a blank', JSON.stringify([{ ...PAYMENT, creditor: ' ' }])],
+      ['blanks of other kinds', JSON.stringify([{ ...PAYMENT, creditor: '\u00A0\u3000\u2003' }])],
+      ['a Hangul filler', JSON.stringify([{ ...PAYMENT, creditor: '\u3164' }])],
+      ['a Hangul filler among letters', JSON.stringify([{ ...PAYMENT, creditor: 'Merchant\u3164A' }])],
+      ['braille without dots', JSON.stringify([{ ...PAYMENT, creditor: '\u2800' }])],
+      ['a mark that changes what stands before it', JSON.stringify([{ ...PAYMENT, creditor: '\u0338Merchant A' }])],
+      ['a mark on a blank', JSON.stringify([{ ...PAYMENT, creditor: ' \u0301' }])],
+      ['a joiner that nobody sees', JSON.stringify([{ ...PAYMENT, creditor: 'A\u034F' }])],
+      ['a selector of a variation', JSON.stringify([{ ...PAYMENT, creditor: 'A\u{E0101}' }])],
       ['half a character', '[{"type":"payment","amount":{"value":"1.00","currency":"EUR"},"creditor":"\\ud800"}]'],
       ['null', 'null'],
       ['a list of null', '[null]'],
@@ -198,6 +207,11 @@ describe('attacks on authorization details', () => {
       const fields = { redirect_uri: SHOP_REDIRECT, scope: undefined, authorization_details };
       const { status, json } = await push(world, { client: world.shop, fields });
       expect([status, json.error]).toEqual([400, INVALID]);
+    });
+
+    it.each(['Cafe\u0301 Müller', '₹ नमस्ते', 'x', '한국 은행', '⠓⠊'])('%s is seen, and taken', async (creditor) => {
+      const fields = { redirect_uri: SHOP_REDIRECT, scope: undefined, ...asked({ ...PAYMENT, creditor }) };
+      expect((await push(world, { client: world.shop, fields })).status).toBe(201);
     });
 
     it('of two members of one name the one that is shown is the one that is granted', async () => {
@@ -220,6 +234,26 @@ describe('attacks on authorization details', () => {
       expect(page.body).toContain('&lt;img src=x onerror=alert(1)&gt; {amount.value}');
       expect(page.body).not.toContain('<img src=x');
     });
+  });
+
+  it('the log has the type, the place and the rule of what is refused, and no value', async () => {
+    const before = world.log.length;
+    const wrong = [
+      { ...PAYMENT, amount: { currency: 'EUR', value: 'all-of-it' } },
+      { ...PAYMENT, creditor: undefined },
+      { ...PAYMENT, 'a-name-of-theirs': 1 },
+    ];
+    for (const detail of wrong) {
+      const fields = { redirect_uri: SHOP_REDIRECT, scope: undefined, ...asked(detail) };
+      expect((await push(world, { client: world.shop, fields })).json.error).toBe(INVALID);
+    }
+    const lines = world.log.slice(before).filter((line) => line.includes('"route":"/par"'));
+    expect(lines.map((line) => JSON.parse(line).reason)).toEqual([
+      'payment: it fails at /amount/value by pattern',
+      'payment: it fails as a whole by required creditor',
+      'payment: it fails as a whole by additionalProperties',
+    ]);
+    expect(lines.join('')).not.toMatch(/all-of-it|a-name-of-theirs/);
   });
 
   it('an error is sent to the client and grants nothing', async () => {

@@ -106,7 +106,12 @@ describe('a command line that makes no sense ends with 2 and says which help to 
 describe('what cannot be done ends with 1 and says why', () => {
   const refused: [string, RegExp, GatehouseOptions?][] = [
     ['clients create --file FOLDER/nothing.json', /--file: .*nothing\.json cannot be read/],
-    ['clients create --file FOLDER/broken.json', /--file: is not JSON/],
+    ['clients create --file FOLDER/broken.json', /--file: is not JSON: it ends too early/],
+    [
+      'users create --file -',
+      /--file: is not JSON: line 2, column 19\./,
+      { input: '{\n  "username": "a" "password": "secret-word" }' },
+    ],
     ['users create --file FOLDER/list.json', /--file: must hold a JSON object/],
     ['users create --file -', /--file: is not JSON/, { input: 'alice' }],
     ['clients list', /the database cannot be reached: check DATABASE_URL/, { env: { DATABASE_URL: AWAY } }],

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { post, signIn, TestBrowser } from '../support/browser.ts';
+import { makeCertificate } from '../support/certificate.ts';
 import { createDatabase } from '../support/database.ts';
 import { commandLinesNaming } from '../support/embedded-commands.ts';
 import { type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
@@ -245,8 +246,30 @@ describe('on a database of DATABASE_URL', () => {
   it('migrates it, makes the demo data there, and starts no database of its own', async () => {
     const { users, dataFolder, banner, end } = await start();
     expect(banner).toContain('alice / wonderland');
+    expect(banner).not.toMatch(/forbidden by|Clients with certificates/);
     expect(await users()).toHaveLength(2);
     await expect(stat(join(dataFolder, 'cluster'))).rejects.toThrow('ENOENT');
+    await end();
+  });
+
+  it('under a stricter profile names the clients that it forbids, and the address for clients with certificates', async () => {
+    const { env, end } = await start();
+    const { cert, key } = await makeCertificate(join(await bench.folder(), 'server'));
+    const mtlsPort = await freePort();
+    const strict = bench.start(['dev'], {
+      env: {
+        ...env,
+        PORT: String(await freePort()),
+        GATEHOUSE_PROFILE: 'fapi2-security',
+        GATEHOUSE_TLS_CERT: cert,
+        GATEHOUSE_TLS_KEY: key,
+        GATEHOUSE_MTLS_PORT: String(mtlsPort),
+      },
+    });
+    await strict.says(/gatehouse profile check --all\n/);
+    expect(strict.stdout).toContain(`\n  Clients with certificates call https://localhost:${mtlsPort}\n`);
+    expect(strict.stdout).toMatch(/\n {2}Registered here, and forbidden by fapi2-security: [^\n]*\bphotos-spa\b/);
+    expect(await strict.stop('SIGTERM')).toMatchObject({ code: 0 });
     await end();
   });
 

@@ -76,6 +76,7 @@ async function explained(asked: Omit<AskedExchange, 'subjectToken'>, subjectToke
       passwords,
       passwordMin: 8,
       allowLoopbackFetch: false,
+      clientCertificates: 'none',
       encryption: async () => new KeyEncryption([TEST_KEY_ENCRYPTION_KEY], systemContext.random),
     },
   );

@@ -95,6 +95,24 @@ describe('clients', () => {
     expect(await create({ GATEHOUSE_ALLOW_LOOPBACK_FETCH: 'on' })).toMatchObject({ code: 0, stderr: '' });
   });
 
+  it('are created with a word of warning about what no resource has yet, and about unknown fields in any case', async () => {
+    const env = { DATABASE_URL: world.databaseUrl, GATEHOUSE_KEY_ENCRYPTION_KEY };
+    const client = { redirect_uris: ['https://app.example/callback'], jwks_url: 'https://app.example/jwks' };
+    const create = (more: object) =>
+      gatehouse(['clients', 'create', '--file', '-'], { env, input: JSON.stringify({ ...client, ...more }) });
+    const unknown = 'gatehouse: not known here and ignored: jwks_url\n';
+    expect(await create({ scope: 'openid tea.brew', authorization_details_types: ['tea'] })).toMatchObject({
+      code: 0,
+      stderr: `${unknown}gatehouse: scope: no resource has tea.brew yet.\ngatehouse: authorization_details_types: no resource has tea yet.\n`,
+    });
+    expect(await create({ grant_types: ['password'] })).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^gatehouse: not known here and ignored: jwks_url\ngatehouse: grant_types: .*password/,
+      ),
+    });
+  });
+
   it('get an id where none is chosen, and no secret when they are public', async () => {
     const file = join(await bench.folder(), 'client.json');
     await writeFile(file, JSON.stringify({ redirect_uris: [WEB_REDIRECT], token_endpoint_auth_method: 'none' }));

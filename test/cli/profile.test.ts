@@ -8,6 +8,7 @@ import { gatehouse, Workbench } from '../support/gatehouse.ts';
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 interface Row {
+  readonly profile: string;
   readonly clause: string;
   readonly demand: string;
   readonly holds: boolean;
@@ -57,22 +58,34 @@ afterAll(async () => {
 async function check(words: string, more: Record<string, string> = {}) {
   const parameters = ['profile', 'check', ...words.split(' ').filter((word) => word !== '')];
   const { code, stdout, stderr } = await gatehouse(parameters, { env: { ...env, ...more } });
-  expect(stderr).toBe('');
   const rows: Row[] = JSON.parse(stdout);
   const problems = Object.fromEntries(
     rows.filter(({ holds }) => !holds).map(({ clause, problem }) => [clause, problem]),
   );
-  return { code, rows, problems };
+  return { code, rows, problems, stderr };
 }
 
 describe('the server', () => {
   it.concurrent.each(profiles.map(({ name }) => name))('holds what its own profile %s demands', async (name) => {
     const { code, rows, problems } = await check('', { GATEHOUSE_PROFILE: name });
     expect(problems).toEqual({});
-    expect(rows.length).toBeGreaterThan(15);
-    for (const { clause, demand, problem } of rows)
-      expect([clause !== '', demand !== '', problem]).toEqual([true, true, '']);
+    expect(rows.length).toBeGreaterThan(5);
+    for (const { profile, clause, demand, problem } of rows)
+      expect([profile, clause !== '', demand !== '', problem]).toEqual([name, true, true, '']);
     expect(code).toBe(0);
+  });
+
+  it('is told only the clauses that the profile demands, and where it is checked against none of FAPI', async () => {
+    const lax = await check('');
+    expect(lax.rows.filter(({ clause }) => /FAPI|JARM/.test(clause))).toEqual([]);
+    expect(lax.stderr).toBe(
+      'gatehouse: checked against oauth21, which is configured: for FAPI 2.0 add --profile fapi2-security or --profile fapi2-message-signing.\n',
+    );
+    const strict = await check('', { GATEHOUSE_PROFILE: 'fapi2-security' });
+    expect(strict.rows.filter(({ clause }) => /FAPI 2.0 MS|OAuth 2.1/.test(clause))).toEqual([]);
+    expect(strict.rows.length).toBeGreaterThan(lax.rows.length);
+    expect(strict.stderr).toBe('');
+    expect(await check('--profile oauth21')).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('is told what a stricter profile would have to change', async () => {
@@ -97,7 +110,7 @@ describe('the server', () => {
   it('needs https, and somebody who does it', async () => {
     const { code, problems } = await check('', { GATEHOUSE_ISSUER: 'http://localhost:3000' });
     expect(problems).toEqual({
-      'OAuth 2.1 1.5, FAPI 2.0 SP 5.2.1-1': expect.stringMatching(/^GATEHOUSE_ISSUER: http:\/\/localhost:3000 /),
+      'OAuth 2.1 1.5': expect.stringMatching(/^GATEHOUSE_ISSUER: http:\/\/localhost:3000 /),
     });
     expect(code).toBe(1);
     const proxyless = await check('', { GATEHOUSE_TRUSTED_PROXIES: '' });
@@ -148,17 +161,61 @@ describe('a client', () => {
     });
   });
 
+  it('is named among all that a profile forbids, with one exit code', async () => {
+    const all = async (words: string) => {
+      const { code, stdout } = await gatehouse(['profile', 'check', '--all', ...words.split(' ')], { env });
+      return { code, rows: JSON.parse(stdout) as unknown[] };
+    };
+    const forbidden = await all('--profile fapi2-security');
+    expect(forbidden.rows).toEqual(
+      expect.arrayContaining([
+        {
+          client_id: 'lax',
+          profile: 'fapi2-security',
+          holds: false,
+          problem: expect.stringMatching(/require_pkce: .*; /),
+        },
+        { client_id: 'strict', profile: 'fapi2-security', holds: true, problem: '' },
+      ]),
+    );
+    expect(forbidden.code).toBe(1);
+    expect((await all('--profile oauth21')).code).toBe(0);
+    const both = await gatehouse(['profile', 'check', 'lax', '--all'], { env });
+    expect(both).toMatchObject({ code: 1, stderr: 'gatehouse: --all: goes without a client_id.\n' });
+  });
+
+  it('that shows certificates needs a server that they get to', async () => {
+    const client = {
+      client_id: 'certified',
+      redirect_uris: ['https://certified.example/callback'],
+      token_endpoint_auth_method: 'tls_client_auth',
+      tls_client_auth_subject_dn: 'CN=certified',
+    };
+    const words = ['clients', 'create', '--file', '-'];
+    const created = await gatehouse(words, { env, input: JSON.stringify(client) });
+    expect(created).toMatchObject({ code: 0, stderr: expect.stringMatching(/tls_client_auth needs a server with/) });
+    const { code, problems } = await check('certified');
+    expect(problems).toEqual({
+      'RFC 8705 2, 3':
+        'token_endpoint_auth_method: tls_client_auth needs a server with GATEHOUSE_TLS_CERT or GATEHOUSE_CLIENT_CERT_HEADER, and GATEHOUSE_MTLS_CA',
+    });
+    expect(code).toBe(1);
+    const certificates = { GATEHOUSE_CLIENT_CERT_HEADER: 'rfc9440', GATEHOUSE_MTLS_CA: '/ca.pem' };
+    expect(await check('certified', certificates)).toMatchObject({ code: 0, problems: {} });
+    await gatehouse(['clients', 'delete', 'certified'], { env });
+  });
+
   it('that does not exist is an error', async () => {
     const { code, stderr } = await gatehouse(['profile', 'check', 'nobody'], { env });
-    expect(stderr).toMatch(/^gatehouse: There is no such client/);
+    expect(stderr).toMatch(/gatehouse: There is no such client/);
     expect(code).toBe(1);
   });
 
   it('is shown as a table to people', async () => {
     const { stdout, code } = await gatehouse(['profile', 'check', 'strict', '--format', 'table'], { env });
     const [head, first] = stdout.split('\n');
-    expect(head).toMatch(/^CLAUSE +DEMAND +HOLDS +PROBLEM$/);
-    expect(first).toMatch(/^FAPI 2\.0 SP 5\.3\.2\.1-2 +only grants of the profile +true$/);
+    expect(head).toMatch(/^PROFILE +CLAUSE +DEMAND +HOLDS +PROBLEM$/);
+    expect(first).toMatch(/^oauth21 +OAuth 2\.1 4 +only grants of the profile +true$/);
     expect(code).toBe(0);
   });
 });

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { decodeJwt } from 'jose';
 import * as oauth from 'oauth4webapi';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { decide, signIn, TestBrowser } from '../support/browser.ts';
 import type { CertificateFiles } from '../support/certificate.ts';
 import { API, CALLBACK, type MtlsWorld, startMtlsWorld } from '../support/mtls-world.ts';
@@ -190,6 +190,34 @@ describe('with one port', () => {
     expect(world.metadata).not.toHaveProperty('mtls_endpoint_aliases');
     expect(world.metadata.token_endpoint_auth_methods_supported).toEqual(
       expect.arrayContaining(['tls_client_auth', 'self_signed_tls_client_auth']),
+    );
+  });
+
+  it('the log tells apart why a certificate did not do, which the client is not told', async () => {
+    await world.client({ client_id: 'refused', ...MACHINE, ...SUBJECT });
+    await world.client({
+      client_id: 'refused-key',
+      ...MACHINE,
+      token_endpoint_auth_method: 'self_signed_tls_client_auth',
+      jwks: { keys: [jwkOf(await world.selfSigned())] },
+    });
+    const refusal = async (client_id: string, shown?: CertificateFiles) => {
+      const { status, json, headers } = await world.post('/token', { ...ASK, client_id }, shown);
+      expect([status, json]).toEqual([401, { error: 'invalid_client', error_description: expect.any(String) }]);
+      expect(json.error_description).toBe('Client authentication failed.');
+      const id = headers.get('x-request-id') ?? 'none';
+      // It is written once the answer has gone.
+      return vi.waitFor(() => JSON.parse(world.log.find((line) => line.includes(id)) ?? '').reason);
+    };
+    expect(await refusal('refused')).toBe('no certificate presented (is this the mTLS address?)');
+    expect(await refusal('refused', await world.selfSigned())).toBe(
+      'certificate not trusted by the authorities configured',
+    );
+    expect(await refusal('refused', await world.issued({ subject: '/CN=other' }))).toBe(
+      'the subject or alternative name of the certificate is not the registered one',
+    );
+    expect(await refusal('refused-key', await world.selfSigned())).toBe(
+      'the certificate is none of the registered keys',
     );
   });
 

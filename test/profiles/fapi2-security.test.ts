@@ -68,6 +68,17 @@ describe('the server under fapi2-security', () => {
     }
   });
 
+  it('takes no Authorization header beside a good assertion: it is refused, not ignored', async () => {
+    for (const authorization of [`Basic ${btoa('app:secret')}`, 'Bearer x', 'DPoP x', '']) {
+      const before = world.log.length;
+      const { status, json } = await pushAs(world, world.app, {}, { headers: { authorization } });
+      expect([status, json.error]).toEqual([401, 'invalid_client']);
+      const line = JSON.parse(world.log.slice(before).find((text) => text.includes('"route":"/par"')) ?? '{}');
+      expect(line).toMatchObject({ clientId: 'app', reason: expect.stringContaining('Authorization header') });
+    }
+    expect((await pushAs(world, world.app)).status).toBe(201);
+  });
+
   it('§5.2.3-3: serves no browser code of clients (CORS)', async () => {
     const headers = { origin: 'https://app.example' };
     for (const path of ['/token', '/par', '/userinfo', '/revoke']) {
@@ -117,8 +128,10 @@ describe('the server under fapi2-security', () => {
   });
 
   it('§5.4.1-1: takes nothing that is signed with RS256', async () => {
-    const key = await clientKey('RS256');
-    const client = await world.fapiClient('rsa', {}, key);
+    // A key that names no algorithm is good for PS256 too, or it would not be registered.
+    const { jwk, ...key } = await clientKey('RS256');
+    const { alg: _unnamed, ...open } = jwk;
+    const client = await world.fapiClient('rsa', {}, { ...key, jwk: open as typeof jwk });
     const { status, json } = await pushAs(world, client);
     expect([status, json.error]).toEqual([401, 'invalid_client']);
   });
@@ -133,10 +146,20 @@ const CONTRADICTIONS: [Record<string, unknown>, string, RegExp][] = [
   ],
   [{ token_endpoint_auth_method: 'client_secret_basic' }, 'token_endpoint_auth_method', /5\.3\.2\.1-6/],
   [{ token_endpoint_auth_method: 'client_secret_post' }, 'token_endpoint_auth_method', /5\.3\.2\.1-6/],
+  [
+    { dpop_bound_access_tokens: false, tls_client_certificate_bound_access_tokens: false },
+    'dpop_bound_access_tokens',
+    /5\.3\.2\.1-4/,
+  ],
   [{ assertion_audience: 'issuer_or_endpoint' }, 'assertion_audience', /5\.3\.2\.1-8/],
   [{ require_pkce: false }, 'require_pkce', /5\.3\.2\.2-5/],
   [{ redirect_uris: ['http://localhost/callback'] }, 'redirect_uris', /5\.3\.2\.2-8/],
   [{ redirect_uris: ['http://127.0.0.1:4000/callback'] }, 'redirect_uris', /5\.3\.2\.2-8/],
+  [
+    { redirect_uris: ['http://app.example/callback'] },
+    'redirect_uris',
+    /: may be http for native clients only, on loopback \(FAPI 2\.0 SP 5\.3\.2\.2-8\)/,
+  ],
   [{ id_token_signed_response_alg: 'RS256' }, 'id_token_signed_response_alg', /5\.4\.1-1/],
   [{ userinfo_signed_response_alg: 'RS256' }, 'userinfo_signed_response_alg', /5\.4\.1-1/],
   [{ token_endpoint_auth_signing_alg: 'RS256' }, 'token_endpoint_auth_signing_alg', /5\.4\.1-1/],
@@ -197,6 +220,28 @@ describe.each([
   it('registers a native client with http on loopback', async () => {
     const native = { application_type: 'native', redirect_uris: ['http://127.0.0.1/callback'] };
     expect((await world.fapiClient('native', { ...extra, ...native })).id).toBe('native');
+  });
+
+  it.each(['dpop_bound_access_tokens', 'tls_client_certificate_bound_access_tokens'])(
+    'registers a client with %s false alone: the other way of binding is left',
+    async (field) => {
+      const id = `without-${field.slice(0, 4)}`;
+      expect((await world.fapiClient(id, { ...extra, [field]: false })).id).toBe(id);
+    },
+  );
+
+  it('registers no client without a key for what it signs, and names jwks', async () => {
+    const none = 'jwks: holds no key to check signatures with: ';
+    const rsa = await clientKey('RS256');
+    // The profile's doing, so its clause is named; what no profile could check has none.
+    await expect(world.fapiClient('keys', extra, rsa)).rejects.toThrow(
+      /^jwks: holds no key to check signatures with: token_endpoint_auth_signing_alg is PS256 .*5\.3\.2\.1-6/,
+    );
+    for (const [field, alg] of [
+      ['token_endpoint_auth_signing_alg', 'PS256'],
+      ['request_object_signing_alg', 'EdDSA'],
+    ] as const)
+      await expect(world.fapiClient('keys', { ...extra, [field]: alg })).rejects.toThrow(`${none}${field} is ${alg}`);
   });
 
   it('holds the client to pushed requests, bound tokens, PKCE and the issuer as a string', async () => {

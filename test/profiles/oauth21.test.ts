@@ -1,6 +1,7 @@
 /** The profile `oauth21`, the default: what OAuth 2.1 leaves out is not there, and what FAPI leaves out is. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { authorizePath, pkce, responseOf, TestBrowser } from '../support/browser.ts';
+import { clientKey } from '../support/client-key.ts';
 import { askTokens, codeFor, type FapiWorld, redemption, sendAs, startFapiWorld } from '../support/fapi-world.ts';
 
 describe('the server under oauth21', () => {
@@ -58,7 +59,11 @@ describe('the server under oauth21', () => {
       secret: { token_endpoint_auth_method: 'client_secret_basic', jwks: undefined },
       public: { token_endpoint_auth_method: 'none', jwks: undefined, grant_types: ['authorization_code'] },
       loopback: { redirect_uris: ['http://localhost:4000/callback'] },
-      rs256: { id_token_signed_response_alg: 'RS256', token_endpoint_auth_signing_alg: 'RS256' },
+      rs256: {
+        id_token_signed_response_alg: 'RS256',
+        token_endpoint_auth_signing_alg: 'RS256',
+        jwks: { keys: [(await clientKey('RS256')).jwk] },
+      },
       lenient: { assertion_audience: 'issuer_or_endpoint', require_pkce: false },
     }))
       expect((await world.fapiClient(id, changes)).id).toBe(id);
@@ -87,7 +92,9 @@ describe('the server under oauth21', () => {
   });
 
   it('a value of the wrong kind is told as such', async () => {
-    await expect(world.fapiClient('kind', { require_pkce: 'no' })).rejects.toThrow(/^require_pkce: Invalid/);
+    await expect(world.fapiClient('kind', { require_pkce: 'no' })).rejects.toThrow(
+      /^require_pkce: must be true or false/,
+    );
   });
 
   it('a client may name a stricter profile, and no unknown one', async () => {

@@ -34,6 +34,16 @@ describe('client metadata (RFC 7591 §2)', () => {
     expect(metadata).not.toHaveProperty('software_statement');
   });
 
+  it.each<[what: string, jwks: unknown]>([
+    ['a bare JWK', { kty: 'EC', crv: 'P-256', x: 'x', y: 'y' }],
+    ['a list of JWKs', [{ kty: 'EC', crv: 'P-256', x: 'x', y: 'y' }]],
+    ['keys that are no list', { keys: { kty: 'EC' } }],
+    ['text', '{"keys":[]}'],
+  ])('takes no %s for jwks, and says what it must be', (_what, jwks) => {
+    const client = { ...CODE, token_endpoint_auth_method: 'private_key_jwt', jwks };
+    expect(() => checkClientMetadata(client, rules)).toThrow(/^jwks: must be a JWK Set: \{ keys: \[ \.\.\. \] \}$/);
+  });
+
   it('keeps what it knows as it was sent', () => {
     const known = {
       ...CODE,

@@ -436,7 +436,7 @@ describe('keys in client metadata (RFC 7591 §2)', () => {
       /^jwks: and jwks_uri exclude/,
     ],
     ['no key', () => ({ jwks: { keys: [] } }), /^jwks: holds no key/],
-    ['no set', () => ({ jwks: keyOf('ES256').jwk }), /^jwks.keys/],
+    ['no set', () => ({ jwks: keyOf('ES256').jwk }), /^jwks: must be a JWK Set/],
     ['51 keys', () => ({ jwks: { keys: Array.from({ length: 51 }, () => keyOf('ES256').jwk) } }), /^jwks.keys/],
     [
       'a private key',

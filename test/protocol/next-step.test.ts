@@ -63,6 +63,7 @@ function step({ client = {}, redirectUri = 'https://app.example/callback', ...gi
   const pending: PendingAuthorization | undefined = given.pending && {
     id: 'pending',
     parameters: new Parameters([]),
+    registration: undefined,
     bound: true,
     pushedRequestId: undefined,
     signIn: undefined,

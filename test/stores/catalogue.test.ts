@@ -5,6 +5,7 @@ import { createClient, deleteClient, setClientDisabled, updateClient } from '../
 import { openDatabase } from '../../src/postgres/database.ts';
 import { createResource, deleteResource } from '../../src/postgres/resources.pg.ts';
 import { findClient } from '../../src/protocol/client.ts';
+import { fapi2Security, oauth21 } from '../../src/protocol/profile.ts';
 import { resourceMetadata } from '../../src/protocol/resource.ts';
 import { clientOf } from '../protocol/samples.ts';
 import { openStore, type Store } from './store.ts';
@@ -19,7 +20,7 @@ describe('the catalogue in memory', () => {
   beforeEach(async () => {
     store = await openStore({ poolMax: 4 });
     database = store.another({ poolMax: 4 });
-    catalogue = new PostgresCatalogue({ database: database.sql, directUrl: store.url });
+    catalogue = new PostgresCatalogue({ database: database.sql, directUrl: store.url, profile: oauth21 });
   });
   afterEach(async () => {
     await catalogue.stop();
@@ -34,6 +35,23 @@ describe('the catalogue in memory', () => {
     resource: 'https://photos.example',
     name: 'Photos',
     scopes: { photos: 'See' },
+  });
+
+  it('serves no client that its profile forbids, however it came to be registered, and says why', async () => {
+    const lax = { ...metadata, require_pkce: false };
+    const parts = { origins: new Set<string>(), secret: undefined };
+    await createClient(store.sql, { id: 'lax', metadata: lax, ...parts }, store.now);
+    const held = { ...lax, profile: 'fapi2-security' };
+    await createClient(store.sql, { id: 'held', metadata: held, ...parts }, store.now);
+    const told: string[] = [];
+    const options = { database: database.sql, directUrl: store.url };
+    const onForbidden = (id: string, problem: string) => told.push(`${id}: ${problem}`);
+    const strict = new PostgresCatalogue({ ...options, profile: fapi2Security, onForbidden });
+    expect(await findClient(strict, 'lax')).toBeUndefined();
+    // Under the laxer server it may be what it is, unless it is itself held to the stricter profile.
+    expect(await findClient(catalogue, 'lax')).toMatchObject({ id: 'lax' });
+    expect(await findClient(catalogue, 'held')).toBeUndefined();
+    expect(told).toEqual([expect.stringMatching(/^lax: require_pkce: .+FAPI 2\.0 SP 5\.3\.2\.2-5/)]);
   });
 
   it('asks once for what it knows, however many ask', async () => {
@@ -120,7 +138,7 @@ describe('the catalogue in memory', () => {
 
   it('keeps no failure: the next one asks again', async () => {
     const broken = openDatabase({ url: store.url, poolMax: 1, prepared: true });
-    const fragile = new PostgresCatalogue({ database: broken.sql, directUrl: store.url });
+    const fragile = new PostgresCatalogue({ database: broken.sql, directUrl: store.url, profile: oauth21 });
     await store.rows(sql`ALTER TABLE clients RENAME TO clients_away`);
     await expect(fragile.client('x')).rejects.toThrow();
     await store.rows(sql`ALTER TABLE clients_away RENAME TO clients`);

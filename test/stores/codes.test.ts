@@ -50,6 +50,7 @@ describe('authorization codes', () => {
       pushedRequestId: undefined,
       clientId,
       parameters: new Parameters([]),
+      registration: sha256('registration'),
       expiresAt: store.at(900_000),
     });
     return { id, isOpen: () => pendings.close(id, store.now) };

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { postgresConsents } from '../../src/features/consent/consents.pg.ts';
@@ -9,6 +10,7 @@ import { aClient, aSignIn, aUser, DAY, openStore, race, type Store } from './sto
 
 const MINE = sha256('my browser');
 const THEIRS = sha256('another browser');
+const REGISTRATION = sha256('registration');
 
 describe('pending authorizations', () => {
   let store: Store;
@@ -34,6 +36,7 @@ describe('pending authorizations', () => {
       browserHash,
       clientId: 'client',
       parameters,
+      registration: REGISTRATION,
       expiresAt: store.at(900_000),
     });
     return id;
@@ -46,6 +49,7 @@ describe('pending authorizations', () => {
     expect(found).toMatchObject({
       id,
       bound: true,
+      registration: REGISTRATION,
       signIn: undefined,
       consented: undefined,
       denied: false,
@@ -57,6 +61,12 @@ describe('pending authorizations', () => {
     for (const time of [store.now, new Date(0), store.at(400 * DAY)]) {
       expect(await pendings.find(mintId(time, randomBytes), MINE, store.now)).toBeUndefined();
     }
+  });
+
+  it('of before there were digests have none', async () => {
+    const id = await open(MINE);
+    await sql`UPDATE pending_authorizations SET registration = NULL WHERE id = ${id}`.execute(store.sql);
+    expect((await pendings.find(id, MINE, store.now))?.registration).toBeUndefined();
   });
 
   it('that are nobody’s become one browser’s, of twenty at once', async () => {

@@ -212,6 +212,7 @@ describe('sessions', () => {
         browserHash,
         clientId,
         parameters: new Parameters([]),
+        registration: sha256('registration'),
         expiresAt: store.at(HOUR),
       });
       return id;

@@ -14,7 +14,7 @@ import type { ApprovedRequest, Minted } from '../../src/protocol/feature.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { resolveReturnAddress } from '../../src/protocol/redirect-uri.ts';
 import type { ReplayMark } from '../../src/protocol/replay.ts';
-import { type Credential, mintCredential, mintId } from '../../src/protocol/secrets.ts';
+import { type Credential, mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import { PASSWORD_AUTHENTICATION, type SignIn } from '../../src/protocol/session.ts';
 import { clientOf } from '../protocol/samples.ts';
 import { createDatabase } from '../support/database.ts';
@@ -261,6 +261,7 @@ export async function consented(
     pushedRequestId: undefined,
     clientId,
     parameters: new Parameters([]),
+    registration: sha256('registration'),
     expiresAt: new Date(store.now.getTime() + HOUR),
   });
   await postgresConsents(store.sql).allow({ userId, clientId, scope, claims, pendingId }, now);

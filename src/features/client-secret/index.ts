@@ -15,6 +15,7 @@ export function clientSecret(): Feature {
     clientAuthenticationMethods: [
       {
         name: 'client_secret_basic',
+        usesHeader: true,
         claims: ({ authorization: [header], now }) =>
           header === undefined ? undefined : claim(parseBasic(header), now),
       },

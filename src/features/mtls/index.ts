@@ -115,19 +115,18 @@ function checkClientMetadata(metadata: ClientMetadata): { field: string; why: st
   return undefined;
 }
 
-const byAuthority = authenticationMethod(
-  'tls_client_auth',
-  async (client, certificate, { trusted }) =>
-    trusted &&
-    MATCHERS.some((name) => {
-      const registered = client.metadata[name];
-      return typeof registered === 'string' && matchers[name]?.(certificate, registered) === true;
-    }),
-);
+const byAuthority = authenticationMethod('tls_client_auth', async (client, certificate, { trusted }) => {
+  if (!trusted) return 'certificate not trusted by the authorities configured';
+  const isNamed = MATCHERS.some((name) => {
+    const registered = client.metadata[name];
+    return typeof registered === 'string' && matchers[name]?.(certificate, registered) === true;
+  });
+  return isNamed ? undefined : 'the subject or alternative name of the certificate is not the registered one';
+});
 
 const selfSigned = authenticationMethod('self_signed_tls_client_auth', async (client, certificate, _shown, server) => {
   const keys = await searchKeys(client.metadata, (all) => all.filter((key) => isOf(certificate, key)), server);
-  return keys.length > 0;
+  return keys.length > 0 ? undefined : 'the certificate is none of the registered keys';
 });
 
 /** A key with a certificate stands for that certificate only; one without for every certificate of it. RFC 7517 §4.7. */
@@ -142,20 +141,24 @@ function isOf(certificate: X509Certificate, { x5c, use, ...key }: ClientJwk): bo
   }
 }
 
-/** RFC 8705 §2: `client_id` says who, the certificate proves it. */
+/**
+ * RFC 8705 §2: `client_id` says who, the certificate proves it.
+ * @param objection why the certificate does not prove it, for the log; `undefined` when it does
+ */
 function authenticationMethod(
   name: string,
-  proves: (
+  objection: (
     client: Client,
     certificate: X509Certificate,
     shown: ClientCertificate,
     server: AuthorizationServer,
-  ) => Promise<boolean>,
+  ) => Promise<string | undefined>,
 ): ClientAuthenticationMethod {
   return {
     name,
     implicit: true,
-    claims({ certificate: shown, parameters, now }: EndpointRequest) {
+    absence: 'no certificate presented (is this the mTLS address?)',
+    claims({ certificate: shown, parameters, now, trace }: EndpointRequest) {
       const clientId = parameters.get('client_id');
       if (!shown || clientId === undefined) return undefined;
       return {
@@ -163,7 +166,13 @@ function authenticationMethod(
         async prove(client, server) {
           const certificate = new X509Certificate(shown.der);
           const current = isCurrent(certificate, now);
-          return client && current && (await proves(client, certificate, shown, server)) ? [] : undefined;
+          if (!client) return undefined;
+          const why = current
+            ? await objection(client, certificate, shown, server)
+            : 'the certificate has expired or is not valid yet';
+          if (why === undefined) return [];
+          trace.reason = why;
+          return undefined;
         },
       };
     },

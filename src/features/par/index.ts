@@ -11,7 +11,7 @@
 import { z } from 'zod';
 import { AUTHORIZATION_PARAMETERS, parseAuthorizationRequest } from '../../protocol/authorization-request.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import type { Client } from '../../protocol/client.ts';
+import { type Client, registrationOf } from '../../protocol/client.ts';
 import type { Possession } from '../../protocol/confirmation.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClientRequest, Feature, RequestSource } from '../../protocol/feature.ts';
@@ -21,7 +21,7 @@ import { resolveReturnAddress } from '../../protocol/redirect-uri.ts';
 import type { ReplayMark } from '../../protocol/replay.ts';
 import { unwrap } from '../../protocol/request-source.ts';
 import { resolveResponseMode } from '../../protocol/response.ts';
-import { type Credential, equals, mintCredential, parseCredential, sha256 } from '../../protocol/secrets.ts';
+import { type Credential, equals, mintCredential, parseCredential } from '../../protocol/secrets.ts';
 
 export interface PushedRequest {
   readonly parameters: Parameters;
@@ -94,7 +94,7 @@ async function push(
   const marks = [...request.marks, ...(possession?.marks ?? [])];
   const snapshot = {
     parameters: bound(parameters.only(AUTHORIZATION_PARAMETERS), possession?.cnf.jkt ?? dpopJkt),
-    registration: registrationOf(client, server),
+    registration: registrationOf(client, server.profile),
     expiresAt: new Date(now.getTime() + LIFETIME * 1000),
   };
   const used = await pushedRequests.push(credential, client.id, snapshot, marks);
@@ -172,7 +172,7 @@ function pushedRequest(pushedRequests: PushedRequests): RequestSource {
       const credential = parseCredential('pushed_request', uri.slice(URN.length));
       const pushed = credential && (await pushedRequests.find(credential, client.id, now));
       // What was checked was checked for another registration: a stricter one must not let it pass.
-      if (!credential || !pushed || !equals(pushed.registration, registrationOf(client, server)))
+      if (!credential || !pushed || !equals(pushed.registration, registrationOf(client, server.profile)))
         throw new OAuthError(
           'invalid_request_uri',
           'The request_uri has expired, was used before or is not of this client. Start again at the application.',
@@ -180,8 +180,4 @@ function pushedRequest(pushedRequests: PushedRequests): RequestSource {
       return { parameters: pushed.parameters, pushedRequestId: credential.id };
     },
   };
-}
-
-function registrationOf({ metadata }: Client, { profile }: AuthorizationServer): Buffer {
-  return sha256(JSON.stringify([profile.name, metadata]));
 }
