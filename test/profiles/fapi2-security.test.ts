@@ -3,6 +3,7 @@
  * contradicts it is refused with field and clause, whether the server is held to it or the client alone.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fapi2Security } from '../../src/protocol/profile.ts';
 import { authorizePath, pkce, post, responseOf, TestBrowser } from '../support/browser.ts';
 import { clientKey } from '../support/client-key.ts';
 import {
@@ -36,7 +37,7 @@ describe('the server under fapi2-security', () => {
     const methods = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'];
     expect(metadata).toMatchObject({
       response_types_supported: ['code'],
-      grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials'],
+      grant_types_supported: fapi2Security.grantTypes,
       code_challenge_methods_supported: ['S256'],
       require_pushed_authorization_requests: true,
       authorization_response_iss_parameter_supported: true,
@@ -172,7 +173,7 @@ const CONTRADICTIONS: [Record<string, unknown>, string, RegExp][] = [
 const ALGS = 'PS256, ES256, EdDSA';
 /** Metadata with what no profile has, and what this one has instead. */
 const UNKNOWN: [Record<string, unknown>, string][] = [
-  [{ grant_types: ['authorization_code', 'password'] }, 'authorization_code, refresh_token, client_credentials'],
+  [{ grant_types: ['authorization_code', 'password'] }, fapi2Security.grantTypes.join(', ')],
   [
     { token_endpoint_auth_method: 'client_secret_jwt' },
     'private_key_jwt, tls_client_auth, self_signed_tls_client_auth',

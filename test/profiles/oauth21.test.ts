@@ -1,5 +1,6 @@
 /** The profile `oauth21`, the default: what OAuth 2.1 leaves out is not there, and what FAPI leaves out is. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { oauth21 } from '../../src/protocol/profile.ts';
 import { authorizePath, pkce, responseOf, TestBrowser } from '../support/browser.ts';
 import { clientKey } from '../support/client-key.ts';
 import { askTokens, codeFor, type FapiWorld, redemption, sendAs, startFapiWorld } from '../support/fapi-world.ts';
@@ -17,7 +18,7 @@ describe('the server under oauth21', () => {
   it('announces what the profile has, and nothing else', () => {
     expect(metadata).toMatchObject({
       response_types_supported: ['code'],
-      grant_types_supported: ['authorization_code', 'refresh_token', 'client_credentials'],
+      grant_types_supported: oauth21.grantTypes,
       code_challenge_methods_supported: ['S256'],
       require_pushed_authorization_requests: false,
       token_endpoint_auth_methods_supported: expect.arrayContaining([
@@ -38,7 +39,7 @@ describe('the server under oauth21', () => {
       const path = authorizePath({ ...asked, response_type, code_challenge: pkce().challenge, nonce: 'n' });
       expect(responseOf(await new TestBrowser(world).visit(path)).get('error')).toBe('unsupported_response_type');
     }
-    for (const grant_type of ['password', 'implicit', 'urn:ietf:params:oauth:grant-type:jwt-bearer']) {
+    for (const grant_type of ['password', 'implicit', 'urn:ietf:params:oauth:grant-type:saml2-bearer']) {
       const { status, json } = await askTokens(world, world.app, { grant_type, username: 'alice', password: 'x' });
       expect([status, json.error]).toEqual([400, 'unsupported_grant_type']);
     }
@@ -77,8 +78,8 @@ describe('the server under oauth21', () => {
   });
 
   it.each([
-    [{ grant_types: ['password'] }, 'authorization_code, refresh_token, client_credentials'],
-    [{ grant_types: ['urn:example:unheard-of'] }, 'authorization_code, refresh_token, client_credentials'],
+    [{ grant_types: ['password'] }, oauth21.grantTypes.join(', ')],
+    [{ grant_types: ['urn:example:unheard-of'] }, oauth21.grantTypes.join(', ')],
     [{ token_endpoint_auth_method: 'client_secret_jwt' }, 'client_secret_basic, client_secret_post, private_key_jwt'],
     [{ response_modes: ['fragment'] }, 'query, form_post, jwt, query.jwt, form_post.jwt, fragment.jwt'],
     [{ id_token_signed_response_alg: 'none' }, 'ES256, RS256, PS256, EdDSA'],

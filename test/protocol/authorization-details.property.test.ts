@@ -204,7 +204,7 @@ function changed(all: readonly AuthorizationDetail[]): fc.Arbitrary<Authorizatio
         const loose = Array.isArray(whole[other]) ? first : other === 'type' ? whole.type : [whole[other]];
         return { ...whole, [other]: loose ?? null, type: whole.type };
       }),
-      name.map((other) => ({ ...whole, [other]: String(whole[other]), type: whole.type })),
+      name.map((other) => ({ ...whole, [other]: JSON.stringify(whole[other]) ?? '', type: whole.type })),
     ) as fc.Arbitrary<AuthorizationDetail>;
   });
 }

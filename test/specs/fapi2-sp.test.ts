@@ -27,7 +27,8 @@ it('§5.3.2.1-1: one document at the addresses of OpenID Connect Discovery and R
 });
 
 it('§5.3.2.1-2: the password grant is neither announced nor registered', async () => {
-  expect(metadata.grant_types_supported).toEqual(['authorization_code', 'refresh_token', 'client_credentials']);
+  expect(metadata.grant_types_supported).toContain('authorization_code');
+  expect(metadata.grant_types_supported).not.toContain('password');
   const grantTypes = { grant_types: ['authorization_code', 'password'] };
   await expect(server.client({ ...keyed, ...grantTypes })).rejects.toThrow(/^grant_types: /);
 });

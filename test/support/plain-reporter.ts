@@ -19,6 +19,7 @@ export default class PlainReporter implements Reporter {
     }
     process.once('exit', () => {
       for (const name of unsteady) process.stdout.write(`\npassed only when tried again: ${name}`);
+      if (count.failed > 0) process.stdout.write(`\nseed of the property tests: FC_SEED=${process.env.FC_SEED}`);
       process.stdout.write(`\n${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped\n`);
     });
   }
