@@ -21,7 +21,7 @@ export interface Authorization {
   /** Absent where a client acts for itself: nothing outlives its access token. */
   readonly grantId: string | undefined;
   readonly client: Client;
-  /** Absent where a client acts for itself. */
+  /** Absent where a client acts for itself, and for people of other domains (call.ts). */
   readonly user: User | undefined;
   readonly authentication: Authentication | undefined;
   /** The sign-in it came from; what a client knows of it is its `sid` (session.ts). */

@@ -48,7 +48,7 @@ export type Decision = { readonly findings: readonly Finding[] } & (
       readonly allowed: false;
       readonly rule: Rule;
       readonly error: ErrorCode;
-      /** The audience that counted, where a policy was found. */
+      /** The one that was asked, where one leads there. */
       readonly policy: ExchangePolicy | undefined;
     }
 );

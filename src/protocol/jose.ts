@@ -1,5 +1,5 @@
 /**
- * JSON Web Signatures: the one door to jose and to signing (RFC 7515, 7517, 7518, 7638, 8725).
+ * What we sign: the first of four doors to jose, and the only one that signs (RFC 7515, 7517, 7518, 7638, 8725).
  *
  * One table knows what each algorithm needs. EC and Edwards signatures are made synchronously by node:crypto, which
  * costs a third of the asynchronous way (measured: 28 against 77 µs); RSA, ten times dearer, goes to the thread pool so

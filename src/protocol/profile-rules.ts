@@ -1,6 +1,6 @@
 /**
  * What a profile demands of a client, clause by clause: asked when a client is registered or changed, and told in full by
- * `gatehouse profile check`. What a profile demands of the server is not here: it is what is assembled (feature.ts) and done.
+ * `gatehouse profile check`. What a profile demands of the server is not here: it is what is assembled (registries.ts) and done, and operator/profile-check.ts looks at it.
  */
 import type { ClientMetadata } from './client.ts';
 import { checkClientKeys, type JsonWebKeySet } from './client-keys.ts';

@@ -1,6 +1,6 @@
 /**
  * Profiles are data: what a deployment offers and demands, each value with the clause it comes from. What a profile
- * omits is never registered, so it is neither served nor announced. No profile's name occurs outside this file.
+ * omits is never registered, so it is neither served nor announced. Outside this file only the configuration names one.
  */
 import type { SigningAlg } from './jose.ts';
 import type { DecryptionAlg } from './jose-decryption.ts';
@@ -139,6 +139,7 @@ export const fapi2MessageSigning: Profile = {
   requiresMessageSigning: true,
 };
 
+/** Each stricter than the one before: `profileOf` and the rules (profile-rules.ts) go by that. */
 export const profiles: readonly Profile[] = [oauth21, fapi2Security, fapi2MessageSigning];
 
 /** The profile a client is held to: the server's, or a stricter one that the client is registered for (`profile`). */

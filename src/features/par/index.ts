@@ -82,9 +82,6 @@ async function push(
 ): Promise<EndpointResponse> {
   const { client, now } = request;
   const parameters = await pushedParameters(request, server);
-  // FAPI 2.0 SP §5.3.2.2-6.
-  if (parameters.get('redirect_uri') === undefined && profileOf(client, server.profile).requiresPushedRequests)
-    throw new OAuthError('invalid_request', 'redirect_uri is required.');
   resolveReturnAddress(client, parameters);
   resolveResponseMode(parameters, client, server);
   const { dpopJkt } = await parseAuthorizationRequest(parameters, client, now, server);
