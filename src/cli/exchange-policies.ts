@@ -1,6 +1,6 @@
 /** `gatehouse exchange-policies …` */
 import { type Command, Option } from 'commander';
-import { addExchangePolicy, changeExchangePolicy } from '../operator/exchange-policies.ts';
+import { addExchangePolicy, changeExchangePolicy, notesOnPolicy } from '../operator/exchange-policies.ts';
 import { deleteExchangePolicy, findExchangePolicy, listExchangePolicies } from '../postgres/exchange-policies.pg.ts';
 import { drawExplanation, explainExchange, readHops, readParty } from './exchange-test.ts';
 import { found, print, readInput } from './output.ts';
@@ -20,7 +20,12 @@ export function exchangePolicyCommands(program: Command): void {
     )
     .action(async ({ file }, command) => {
       const input = await readInput(file);
-      const made = await inWorkplace((place) => addExchangePolicy(place.database, input, place, place.context.now()));
+      const made = await inWorkplace(async (place) => {
+        const policy = await addExchangePolicy(place.database, input, place, place.context.now());
+        for (const note of await notesOnPolicy(place.database, policy, place.issuer))
+          console.error(`gatehouse: ${note}`);
+        return policy;
+      });
       print(command, { ...made });
     });
 
@@ -92,7 +97,12 @@ export function exchangePolicyCommands(program: Command): void {
     ])
     .option('--subject-scope <scope>', 'what it carries')
     .addOption(new Option('--may-act <sub[,issuer]>', 'whom alone it lets act').argParser(readParty))
-    .addOption(new Option('--hops <client>target,…>', 'the steps before').argParser(readHops))
+    .addOption(
+      new Option(
+        '--hops <steps>',
+        "the steps before, as client>target and more of them after commas, in quotes: 'photos-api>https://storage.example'",
+      ).argParser(readHops),
+    )
     .addOption(
       new Option(
         '--subject-token <file>',

@@ -3,19 +3,27 @@ import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { InvalidArgumentError } from 'commander';
 import type { PresentedToken } from '../features/token-exchange/request.ts';
-import { readSubjectToken, type SubjectToken } from '../features/token-exchange/subject-token.ts';
-import { type Explanation, explain } from '../operator/exchange-explanation.ts';
+import { readSubjectToken } from '../features/token-exchange/subject-token.ts';
+import {
+  type Explanation,
+  explain,
+  type Source,
+  type Subject,
+  type Supposed,
+} from '../operator/exchange-explanation.ts';
 import { OperatorError } from '../operator/users.ts';
 import { findClientRecord } from '../postgres/clients.pg.ts';
-import { listExchangePolicies } from '../postgres/exchange-policies.pg.ts';
-import { findResource } from '../postgres/resources.pg.ts';
+import type { Sql } from '../postgres/database.ts';
+import { readExchangePolicies } from '../postgres/exchange-policies.pg.ts';
+import { listResources } from '../postgres/resources.pg.ts';
 import { listTrustDomains } from '../postgres/trust-domains.pg.ts';
 import type { Hop, MayAct } from '../protocol/call.ts';
 import { type Client, toClient } from '../protocol/client.ts';
 import { OAuthError } from '../protocol/errors.ts';
-import { ExchangePolicies, toExchangePolicy } from '../protocol/exchange-policy.ts';
 import { JwtRefused } from '../protocol/jose-client.ts';
+import { Resources, toResource } from '../protocol/resource.ts';
 import { parseScope } from '../protocol/scope.ts';
+import { type TrustDomain, toTrustDomain } from '../protocol/trust-domain.ts';
 import { doorlessServer } from './doorless-server.ts';
 import { found, table } from './output.ts';
 import type { Workplace } from './workplace.ts';
@@ -52,45 +60,50 @@ export function readHops(value: string): Hop[] {
 /** @throws OperatorError when there is no such client, or neither a source nor a token */
 export async function explainExchange(asked: AskedExchange, place: Workplace): Promise<Explanation> {
   const { database, issuer } = place;
-  const { actor = { sub: asked.client }, target } = asked;
+  const { actor, target, hops = [] } = asked;
   const client = toClient(found(await findClientRecord(database, asked.client), 'client'));
-  const policies = new ExchangePolicies((await listExchangePolicies(database)).map(toExchangePolicy));
-  const resource = await findResource(database, target);
-  const read = asked.subjectToken === undefined ? null : await readToken(asked.subjectToken, client, place);
-  if (typeof read === 'string') {
-    const finding = { rule: 'subject_token', holds: false, why: read };
-    return { outcome: 'refused', rule: finding.rule, error: 'invalid_request', findings: [finding] };
+  const parties = await partiesOf(database);
+  for (const hop of hops) {
+    if (!(await findClientRecord(database, hop.client))) throw new OperatorError(`--hops: ${hop.client} is no client.`);
+    if (!parties.resources.get(hop.target) && !parties.domains.has(hop.target))
+      throw new OperatorError(`--hops: ${hop.target} is no resource and no trust domain.`);
   }
-  const subject = read === null ? supposed(asked) : said(read);
-  const domains = (await listTrustDomains(database)).map(({ issuer: domain }) => domain);
-  return explain(
-    {
-      clientId: client.id,
-      actor,
-      target,
-      scope: scopeOf(asked.scope, '--scope'),
-      offered: resource && Object.keys(resource.scopes),
-      issuer,
-      ...subject,
-    },
-    client,
-    read,
-    policies,
-    subject.audience.some((source) => domains.includes(source)),
-  );
+  const scope = scopeOf(asked.scope, '--scope');
+  const destination = { resource: parties.resources.get(target), domain: parties.domains.get(target) };
+  const subject: Subject =
+    asked.subjectToken === undefined
+      ? { kind: 'supposed', supposed: suppose(asked, parties, issuer) }
+      : await readToken(asked.subjectToken, client, parties, place);
+  const policies = await readExchangePolicies(database);
+  return explain({ client, actor, subject, destination, target, scope }, policies, issuer);
 }
 
-type Said = Pick<Parameters<typeof explain>[0], 'audience' | 'subjectScope' | 'mayAct' | 'hops'>;
+interface Parties {
+  readonly resources: Resources;
+  readonly domains: ReadonlyMap<string, TrustDomain>;
+}
 
-function supposed({ source = [], subjectScope, mayAct, hops = [] }: AskedExchange): Said {
+async function partiesOf(database: Sql): Promise<Parties> {
+  return {
+    resources: new Resources((await listResources(database)).map(toResource)),
+    domains: new Map((await listTrustDomains(database)).map((domain) => [domain.issuer, toTrustDomain(domain)])),
+  };
+}
+
+function suppose(
+  { source = [], subjectScope, mayAct, hops = [] }: AskedExchange,
+  { resources, domains }: Parties,
+  issuer: string,
+): Supposed {
   if (source.length === 0)
     throw new OperatorError('--source: is needed, or --subject-token with a token that says what it is for.');
-  return { audience: source, subjectScope: scopeOf(subjectScope, '--subject-scope') ?? [], mayAct, hops };
-}
-
-function said(token: SubjectToken | undefined): Said {
-  const { sources = [], scope = [], mayAct, story } = token ?? {};
-  return { audience: sources, subjectScope: scope, mayAct, hops: story?.hops ?? [] };
+  const sources = source.map((name): Source => {
+    const resource = resources.get(name);
+    if (resource) return { name, kind: 'resource', resource };
+    if (name === issuer) return { name, kind: 'issuer' };
+    return { name, kind: domains.has(name) ? 'domain' : 'nothing' };
+  });
+  return { sources, scope: scopeOf(subjectScope, '--subject-scope') ?? [], mayAct, hops };
 }
 
 function scopeOf(value: string | undefined, option: string): string[] | undefined {
@@ -101,23 +114,31 @@ function scopeOf(value: string | undefined, option: string): string[] | undefine
   }
 }
 
-/** @returns in words what is wrong with a token of another domain, whose own rules those are */
-async function readToken(file: string, client: Client, place: Workplace): Promise<SubjectToken | undefined | string> {
+async function readToken(file: string, client: Client, { domains }: Parties, place: Workplace): Promise<Subject> {
   const content = await (file === '-' ? text(process.stdin) : readFile(file, 'utf8')).catch(() => {
     throw new OperatorError(`--subject-token: ${file} cannot be read.`);
   });
   const value = content.trim();
+  const { type, from } = whatIsSaid(value, place.issuer);
+  const foreign = type === 'jwt';
+  const ours = `not a token of ${place.issuer}; set GATEHOUSE_ISSUER or PORT`;
+  const notGood = (why: string): Subject => {
+    const isOther = from !== undefined && from !== place.issuer && !domains.has(from);
+    return { kind: 'not good', foreign, why: isOther ? `the token is ${ours}` : why };
+  };
   const server = await doorlessServer(place);
   try {
-    return await readSubjectToken({ value, type: typeOf(value, place.issuer) }, client, place.context.now(), server);
+    const token = await readSubjectToken({ value, type }, client, place.context.now(), server);
+    if (token) return { kind: 'real', token, foreign };
+    return notGood(`the token is expired, ended, unknown, of another type, or ${ours}`);
   } catch (error) {
-    if (error instanceof JwtRefused) return error.message;
+    if (error instanceof JwtRefused) return notGood(error.message);
     throw error;
   }
 }
 
-/** Whoever exchanges it has to say; here it is taken for what it looks like. */
-function typeOf(token: string, issuer: string): PresentedToken['type'] {
+/** Whoever exchanges a token has to say what it is; here it is taken for what it looks like. */
+function whatIsSaid(token: string, issuer: string): { type: PresentedToken['type']; from: string | undefined } {
   const [header, claims] = token.split('.').map((part) => {
     try {
       return JSON.parse(Buffer.from(part, 'base64url').toString()) as { typ?: unknown; iss?: unknown } | null;
@@ -125,8 +146,9 @@ function typeOf(token: string, issuer: string): PresentedToken['type'] {
       return null;
     }
   });
-  if (!claims || header?.typ === 'at+jwt') return 'access_token';
-  return claims.iss === issuer ? 'id_token' : 'jwt';
+  const from = typeof claims?.iss === 'string' ? claims.iss : undefined;
+  if (!claims || header?.typ === 'at+jwt') return { type: 'access_token', from };
+  return { type: from === issuer ? 'id_token' : 'jwt', from };
 }
 
 /** Every rule that was asked, and the outcome. */

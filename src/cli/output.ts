@@ -15,15 +15,14 @@ export function print(command: Command, result: Row | readonly Row[], drawn?: st
   const { format = isForPeople && process.stdout.isTTY ? 'table' : 'json' } = command.optsWithGlobals<{
     format?: string;
   }>();
-  if (format === 'json') console.log(JSON.stringify(result, null, 2));
+  if (format === 'json') console.log(escaped(JSON.stringify(result, null, 2), /[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu));
   else console.log(drawn ?? (Array.isArray(result) ? table(result) : facts(result as Row)));
 }
 
 function facts(row: Row): string {
-  const width = Math.max(0, ...Object.keys(row).map((name) => name.length));
-  return Object.entries(row)
-    .map(([name, value]) => `${name.padEnd(width)}  ${cell(value)}`)
-    .join('\n');
+  const lines = Object.entries(row).map(([name, value]) => [cell(name), cell(value)] as const);
+  const width = Math.max(0, ...lines.map(([name]) => name.length));
+  return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
 }
 
 export function table(rows: readonly Row[]): string {
@@ -46,7 +45,19 @@ function cell(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (value instanceof Date) return value.toISOString();
   if (Array.isArray(value)) return value.map(cell).join(' ');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  const text = typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return escaped(text, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu);
+}
+
+/**
+ * Names may come from other domains, and the terminal obeys more than JSON escapes: what controls it, turns the direction or ends a line is
+ * shown in JSON's way.
+ */
+function escaped(text: string, what: RegExp): string {
+  const unit = (code: number) => `\\u${code.toString(16).padStart(4, '0')}`;
+  return text.replace(what, (character) =>
+    Array.from({ length: character.length }, (_, at) => unit(character.charCodeAt(at))).join(''),
+  );
 }
 
 /**

@@ -19,8 +19,8 @@ export function resourceCommands(program: Command): void {
       const input = await readInput(file);
       print(
         command,
-        await inWorkplace(({ database, profile, context }) =>
-          registerResource(database, input, profile, context.now()),
+        await inWorkplace(({ database, profile, issuer, context }) =>
+          registerResource(database, input, { profile, issuer }, context.now()),
         ),
       );
     });

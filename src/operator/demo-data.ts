@@ -193,7 +193,7 @@ export async function ensureDemoData(database: Sql, options: DemoOptions): Promi
   await markDemoData(database, context.now());
   for (const resource of populated ? [] : [PHOTOS, STORAGE]) {
     if (!(await findResource(database, resource.resource)))
-      await registerResource(database, resource, rules.profile, context.now());
+      await registerResource(database, resource, { profile: rules.profile, issuer }, context.now());
   }
   const clients: Record<string, DemoCredential> = {};
   for (const client of demoClients(rules)) {

@@ -56,7 +56,8 @@ export async function ensureDemoExchange(database: Sql, options: DemoExchangeOpt
   const { issuer, rules, now } = options;
   const { profile } = rules;
   await unlessOtherwise(async () => {
-    if (!(await findResource(database, ARCHIVE.resource))) await registerResource(database, ARCHIVE, profile, now);
+    if (!(await findResource(database, ARCHIVE.resource)))
+      await registerResource(database, ARCHIVE, { profile, issuer }, now);
   });
   for (const policy of POLICIES) {
     await unlessOtherwise(async () => {

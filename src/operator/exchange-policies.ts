@@ -6,22 +6,21 @@
  */
 import { findClientRecord } from '../postgres/clients.pg.ts';
 import type { Sql } from '../postgres/database.ts';
-import { createExchangePolicy, updateExchangePolicy } from '../postgres/exchange-policies.pg.ts';
+import { createExchangePolicy, readExchangePolicies, updateExchangePolicy } from '../postgres/exchange-policies.pg.ts';
 import { findResource } from '../postgres/resources.pg.ts';
 import { findTrustDomain } from '../postgres/trust-domains.pg.ts';
 import { isPublic, toClient } from '../protocol/client.ts';
 import { ANY_SCOPE, type ExchangePolicyMetadata, exchangePolicyMetadata } from '../protocol/exchange-policy.ts';
-import { TOKEN_EXCHANGE } from '../protocol/exchanges.ts';
+import { JWT_BEARER, TOKEN_EXCHANGE } from '../protocol/exchanges.ts';
 import { type Profile, profileOf } from '../protocol/profile.ts';
+import { toResource } from '../protocol/resource.ts';
+import { holdsTokensFor, isItsApi, nothingHere } from './exchange-explanation.ts';
 import { OperatorError, parse } from './users.ts';
 
 export interface PolicyRules {
   readonly profile: Profile;
   readonly issuer: string;
 }
-
-/** RFC 7523 §2.1. */
-export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 
 const REFUSALS = {
   taken: 'name: is taken',
@@ -64,12 +63,38 @@ export async function changeExchangePolicy(
   return metadata;
 }
 
+/** What a policy does not say, and keeps some of its exchanges from being allowed, or all. */
+export async function notesOnPolicy(
+  database: Sql,
+  { client: id, source }: ExchangePolicyMetadata,
+  issuer: string,
+): Promise<string[]> {
+  const [record, metadata] = [await findClientRecord(database, id), await findResource(database, source)];
+  if (!record || !metadata) return [];
+  const [client, resource] = [toClient(record), toResource(metadata)];
+  const { mayAct } = resource;
+  const own = holdsTokensFor(resource, client, await readExchangePolicies(database));
+  const isNamed = mayAct?.sub === id && (mayAct.iss ?? issuer) === issuer;
+  return [
+    ...(isItsApi(resource, client)
+      ? []
+      : [
+          `${id} is not among the introspection_clients of ${source}: ${own ? 'only tokens that were issued to itself' : 'none of its tokens'} can be exchanged.`,
+        ]),
+    ...(mayAct && !isNamed
+      ? [
+          `may_act of ${source} names ${mayAct.sub}: ${id} can exchange its tokens only with an actor token of that party.`,
+        ]
+      : []),
+  ];
+}
+
 async function checkExchangePolicy(database: Sql, input: unknown, rules: PolicyRules): Promise<ExchangePolicyMetadata> {
   const metadata = parse(exchangePolicyMetadata, input);
   const source = await partyOf(database, metadata.source, rules.issuer);
   const target = await partyOf(database, metadata.target, rules.issuer);
   await checkClient(database, metadata, source?.kind, target?.kind, rules.profile);
-  checkSource(metadata, source);
+  checkSource(metadata, source, rules.issuer);
   checkTarget(metadata, target);
   return metadata;
 }
@@ -110,8 +135,8 @@ async function checkClient(
     throw new OperatorError(`client: is not registered for the grant ${grants.join(' or ')}`);
 }
 
-function checkSource({ scopes }: ExchangePolicyMetadata, source: Party | undefined): void {
-  if (!source) throw new OperatorError('source: is no resource, no trust domain and not our issuer');
+function checkSource({ scopes }: ExchangePolicyMetadata, source: Party | undefined, issuer: string): void {
+  if (!source) throw new OperatorError(`source: ${nothingHere(issuer)}`);
   for (const scope of Object.keys(scopes)) {
     if (source.kind === 'resource' && scope === ANY_SCOPE)
       throw new OperatorError(`scopes.${ANY_SCOPE}: is for sources without scopes: name the scopes of the resource`);

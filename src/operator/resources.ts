@@ -4,7 +4,7 @@ import { createResource, deleteResource, updateResource } from '../postgres/reso
 import { findTrustDomain } from '../postgres/trust-domains.pg.ts';
 import type { Profile } from '../protocol/profile.ts';
 import { type ResourceMetadata, resourceMetadata } from '../protocol/resource.ts';
-import { refuseWhileNamed } from './trust-domains.ts';
+import { type DomainRules, refuseWhileNamed } from './trust-domains.ts';
 import { OperatorError, parse } from './users.ts';
 
 const TAKEN = {
@@ -25,10 +25,12 @@ export function checkResource(input: unknown, profile: Profile): ResourceMetadat
 export async function registerResource(
   database: Sql,
   input: unknown,
-  profile: Profile,
+  { profile, issuer }: DomainRules,
   now: Date,
 ): Promise<ResourceMetadata> {
   const metadata = checkResource(input, profile);
+  // Policies mean our ID tokens by it, and every token with `openid` is addressed to it.
+  if (metadata.resource === issuer) throw new OperatorError('resource: is the issuer');
   // A policy says by one name where a token comes from: a JWT that names its issuer must not pass for a token for an API.
   if (await findTrustDomain(database, metadata.resource)) throw new OperatorError('resource: is a trust domain');
   const outcome = await createResource(database, metadata, now);

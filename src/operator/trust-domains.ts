@@ -6,6 +6,7 @@ import { createTrustDomain, deleteTrustDomain, updateTrustDomain } from '../post
 import { isWebUri } from '../protocol/client.ts';
 import { checkClientKeys } from '../protocol/client-keys.ts';
 import type { Profile } from '../protocol/profile.ts';
+import { isLoopback } from '../protocol/redirect-uri.ts';
 import { type TrustDomainMetadata, trustDomainMetadata } from '../protocol/trust-domain.ts';
 import { OperatorError, parse } from './users.ts';
 
@@ -14,11 +15,16 @@ export interface DomainRules {
   readonly issuer: string;
 }
 
+export interface TrustRules extends DomainRules {
+  /** Tests only: keys may be fetched from this machine. */
+  readonly allowLoopbackFetch: boolean;
+}
+
 /** @throws OperatorError naming the field that is wrong */
 export async function addTrustDomain(
   database: Sql,
   input: unknown,
-  rules: DomainRules,
+  rules: TrustRules,
   now: Date,
 ): Promise<TrustDomainMetadata> {
   const metadata = await checkTrustDomain(database, input, rules);
@@ -35,7 +41,7 @@ export async function changeTrustDomain(
   database: Sql,
   before: TrustDomainMetadata,
   changes: object,
-  rules: DomainRules,
+  rules: TrustRules,
   now: Date,
 ): Promise<TrustDomainMetadata> {
   const merged = Object.entries({ ...before, ...changes }).filter(([, value]) => value !== null);
@@ -64,7 +70,7 @@ export async function refuseWhileNamed(database: Sql, name: string, what: string
   );
 }
 
-async function checkTrustDomain(database: Sql, input: unknown, rules: DomainRules): Promise<TrustDomainMetadata> {
+async function checkTrustDomain(database: Sql, input: unknown, rules: TrustRules): Promise<TrustDomainMetadata> {
   const { profile } = rules;
   const { signing_algs: chosen, ...metadata } = parse(trustDomainMetadata, input);
   const { issuer, jwks, jwks_uri } = metadata;
@@ -73,8 +79,8 @@ async function checkTrustDomain(database: Sql, input: unknown, rules: DomainRule
   if (await findResource(database, issuer)) throw new OperatorError('issuer: is registered as a resource');
   const problem = checkClientKeys({ jwks, jwks_uri });
   if (problem) throw new OperatorError(`${problem.field}: ${problem.why}`);
-  if (jwks_uri !== undefined && !isWebUri(jwks_uri))
-    throw new OperatorError('jwks_uri: must be an https URI (http on loopback)');
+  if (jwks_uri !== undefined && !(isWebUri(jwks_uri) && isFetched(new URL(jwks_uri), rules.allowLoopbackFetch)))
+    throw new OperatorError('jwks_uri: must be https on port 443 of a public host; give jwks instead');
   const asked = (input as { signing_algs?: unknown }).signing_algs !== undefined;
   const algs = chosen.filter((alg) => profile.clientSigningAlgs.includes(alg));
   if ((asked && algs.length < chosen.length) || algs.length === 0)
@@ -82,4 +88,9 @@ async function checkTrustDomain(database: Sql, input: unknown, rules: DomainRule
       `signing_algs: holds one that is not in the profile (it has ${profile.clientSigningAlgs.join(', ')})`,
     );
   return { ...metadata, signing_algs: algs };
+}
+
+/** Whether it could be: what is refused when keys are needed is better told now (guarded-fetch.ts). */
+function isFetched(url: URL, allowLoopback: boolean): boolean {
+  return isLoopback(url) ? allowLoopback : url.protocol === 'https:' && url.port === '';
 }

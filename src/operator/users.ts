@@ -49,12 +49,12 @@ export async function hashPassword(
   return passwords.hash(password);
 }
 
-/** @throws OperatorError naming the field that is wrong */
+/** @throws OperatorError naming every field that is wrong */
 export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
   const parsed = schema.safeParse(input, { error: inOurVoice });
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new OperatorError(`${issue?.path.join('.') || 'input'}: ${issue?.message ?? 'is malformed'}`);
+  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'input'}: ${message}`);
+  throw new OperatorError(faults.join('; '));
 }
 
 /** UUIDv4: random, so it tells not even when the person came. */

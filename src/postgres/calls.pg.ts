@@ -1,37 +1,49 @@
 /** For operators: calls in PostgreSQL, read from the record of their steps (exchanges.pg.ts). No hot path comes here. */
-import { sql } from 'kysely';
-import type { Actor, Origin } from '../protocol/call.ts';
+import { type RawBuilder, sql } from 'kysely';
+import type { Actor, AllowedHop, Origin } from '../protocol/call.ts';
 import type { Confirmation } from '../protocol/confirmation.ts';
-import { canGive, type ExchangePolicyMetadata, toExchangePolicy } from '../protocol/exchange-policy.ts';
+import type { ExchangePolicies } from '../protocol/exchange-policy.ts';
+import { type OpenCall, openCall } from '../protocol/open-call.ts';
+import { Resources, toResource } from '../protocol/resource.ts';
+import { parseScope } from '../protocol/scope.ts';
 import { idFloor } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
+import { readExchangePolicies } from './exchange-policies.pg.ts';
 import { clientStands, grantStands, rootsOfGrant } from './ledger.pg.ts';
+import { listResources } from './resources.pg.ts';
+import { listTrustDomains } from './trust-domains.pg.ts';
 
 /** A first token lives an hour at most, and everything that was made from it. */
 const LONGEST = 2 * 3600_000;
 /** By how much clocks of nodes may differ, generously. */
 const SKEW = 60_000;
 
+/** Whether a step is of a call that began at another domain, whose `txn` is that domain's word. */
+const foreign = sql<boolean>`(origin ->> 'iss' IS NOT NULL)`;
+
 /**
  * The calls that a token belongs to: by their `txn`, by the id of a token that was made on the way, or of one that went in (as the
  * subject, or to say who acts).
- * @returns their `txn`s, the first ones; none for a call that never went on
+ * @returns their `txn`s, those that began here first: another domain can call its own what is the name of one of ours, and hides
+ *   nothing by that; none for a call that never went on
  */
 export async function findTxns(database: Sql, id: string, limit: number): Promise<string[]> {
   const at = timeOf(id);
-  const { rows: direct } = await sql<{ txn: string }>`
-    SELECT txn FROM exchanges WHERE txn = ${id}
-    ${at ? sql`UNION SELECT txn FROM exchanges WHERE id = ${id}::uuid` : sql``}
-    LIMIT ${limit}`.execute(database);
-  if (direct.length > 0 || !at) return direct.map(({ txn }) => txn);
-  // Who acts comes from a call of its own, so nothing leads here from its id but the steps of the time it lived.
+  const { rows } = await sql<{ txn: string }>`
+    SELECT txn FROM (
+      SELECT txn, ${foreign} AS is_foreign FROM exchanges WHERE txn = ${id}
+      ${at ? sql`UNION ALL SELECT txn, ${foreign} FROM exchanges WHERE id = ${id}::uuid ${inLineage(id, at)}` : sql``}) AS found
+    GROUP BY txn ORDER BY bool_and(is_foreign), txn = ${id} DESC, txn LIMIT ${limit}`.execute(database);
+  return rows.map(({ txn }) => txn);
+}
+
+/** Who acts comes from a call of its own, so nothing leads here from its id but the steps of the time it lived. */
+function inLineage(id: string, at: Date): RawBuilder<unknown> {
   const from = idFloor(new Date(at.getTime() - SKEW));
   const to = idFloor(new Date(at.getTime() + LONGEST));
-  const { rows } = await sql<{ txn: string }>`
-    SELECT DISTINCT txn FROM exchanges
-    WHERE id >= ${from}::uuid AND id < ${to}::uuid AND ${id}::uuid = ANY (lineage)
-    ORDER BY txn LIMIT ${limit}`.execute(database);
-  return rows.map(({ txn }) => txn);
+  return sql`
+    UNION ALL SELECT txn, ${foreign} FROM exchanges
+    WHERE id >= ${from}::uuid AND id < ${to}::uuid AND ${id}::uuid = ANY (lineage)`;
 }
 
 /** The time in a UUIDv7; `undefined` for anything else. */
@@ -78,7 +90,8 @@ export interface RecordedStep {
 interface Row {
   id: string;
   parent: string;
-  hops: number;
+  hops: AllowedHop[];
+  depth: number;
   origin: Origin;
   client_id: string;
   username: string | null;
@@ -88,7 +101,6 @@ interface Row {
   scope: string[];
   act: Actor | null;
   policy: string | null;
-  policy_metadata: ExchangePolicyMetadata | null;
   cnf: Confirmation | null;
   issued_token_type: string | null;
   issued_at: Date;
@@ -99,15 +111,16 @@ interface Row {
   revoked_at: Date | null;
   ancestor_ended: boolean;
   lost_clients: string[];
+  first_scope: string | null;
   grant_ended: boolean;
   actor_grant_ended: boolean;
 }
 
-/** The steps of a call, the first ones first. */
+/** The steps of a call: of the one that began here first, then of each other one as many, each from its first step on. */
 export async function listSteps(database: Sql, txn: string, now: Date, limit: number): Promise<RecordedStep[]> {
   const { rows } = await sql<Row>`
-    SELECT x.id, x.parent, jsonb_array_length(x.hops) AS hops, x.origin, x.client_id, person.username, x.source, x.target, x.scope, x.act, x.policy,
-           p.metadata AS policy_metadata, x.cnf, x.issued_token_type, x.issued_at, x.expires_at, x.request_id, x.refused, x.times,
+    SELECT x.id, x.parent, x.hops, jsonb_array_length(x.hops) AS depth, x.origin, x.client_id, person.username, x.source, x.target, x.scope, x.act, x.policy,
+           x.cnf, x.issued_token_type, x.issued_at, x.expires_at, x.request_id, x.refused, x.times,
            own.revoked_at,
            ARRAY (
              SELECT actor.username FROM grants acting JOIN users actor ON actor.id = acting.user_id
@@ -116,26 +129,48 @@ export async function listSteps(database: Sql, txn: string, now: Date, limit: nu
            ARRAY (
              SELECT through.id FROM unnest(x.clients) AS through (id)
              LEFT JOIN clients c ON c.id = through.id AND ${clientStands} WHERE c.id IS NULL) AS lost_clients,
+           (SELECT c.metadata ->> 'scope' FROM clients c WHERE c.id = x.hops -> 0 -> 'from' ->> 'client') AS first_scope,
            x.grant_id IS NOT NULL AND ${grantStands(now)} IS NOT TRUE AS grant_ended,
            EXISTS (
              SELECT FROM unnest(x.actor_grants) AS acting (id) LEFT JOIN grants g ON g.id = acting.id ${rootsOfGrant}
              WHERE ${grantStands(now)} IS NOT TRUE) AS actor_grant_ended
     FROM exchanges x
     LEFT JOIN users person ON person.id = x.user_id
-    LEFT JOIN exchange_policies p ON p.name = x.policy
     LEFT JOIN revocation_marks own ON own.id = x.id
     LEFT JOIN grants g ON g.id = x.grant_id
     ${rootsOfGrant}
-    WHERE x.txn = ${txn} ORDER BY x.issued_at, hops, x.id LIMIT ${limit}`.execute(database);
-  return rows.map((row) => toStep(row, now));
+    WHERE x.txn = ${txn}
+    ORDER BY ${foreign},
+             row_number() OVER (
+               PARTITION BY x.origin ->> 'iss', x.origin ->> 'jti' ORDER BY x.issued_at, jsonb_array_length(x.hops), x.id),
+             x.issued_at, x.id
+    LIMIT ${limit}`.execute(database);
+  const rules = await readRules(database);
+  return rows.map((row) => toStep(row, rules, now));
 }
 
-function toStep(row: Row, now: Date): RecordedStep {
+/** What the server decides by. */
+interface Rules {
+  readonly policies: ExchangePolicies;
+  readonly resources: Resources;
+  /** Their issuers. */
+  readonly domains: readonly string[];
+}
+
+async function readRules(database: Sql): Promise<Rules> {
+  return {
+    policies: await readExchangePolicies(database),
+    resources: new Resources((await listResources(database)).map(toResource)),
+    domains: (await listTrustDomains(database)).map(({ issuer }) => issuer),
+  };
+}
+
+function toStep(row: Row, rules: Rules, now: Date): RecordedStep {
   return {
     id: row.id,
     parent: row.parent,
     // Of a refused one the steps before it are recorded.
-    depth: row.refused === null ? row.hops : row.hops + 1,
+    depth: row.refused === null ? row.depth : row.depth + 1,
     origin: row.origin,
     clientId: row.client_id,
     username: row.username ?? undefined,
@@ -152,30 +187,42 @@ function toStep(row: Row, now: Date): RecordedStep {
     requestId: row.request_id ?? undefined,
     refused: row.refused ?? undefined,
     times: row.times,
-    ...(row.refused === null ? whatBecameOf(row, now) : { state: undefined, because: undefined }),
+    ...(row.refused === null ? whatBecameOf(row, rules, now) : { state: undefined, because: undefined }),
   };
 }
 
-function whatBecameOf(row: Row, now: Date): Pick<RecordedStep, 'state' | 'because'> {
+function whatBecameOf(row: Row, rules: Rules, now: Date): Pick<RecordedStep, 'state' | 'because'> {
   if (row.revoked_at) return { state: 'revoked', because: undefined };
   // What ended it may be forgotten by then, and makes no difference any more.
   if (row.expires_at && row.expires_at <= now) return { state: 'expired', because: undefined };
-  const because = whatEnded(row);
+  const because = whatEnded(row, rules);
   return { state: because === undefined ? 'stands' : 'ended', because };
 }
 
-/** As the ledger asks (chainStands), and what reads tokens after it. */
-function whatEnded(row: Row): string | undefined {
-  const [lost] = row.lost_clients;
+/** As the ledger asks (chainStands), and what reads tokens after it (access-token.ts). */
+function whatEnded(row: Row, rules: Rules): string | undefined {
+  const [client] = row.lost_clients;
   if (row.ancestor_ended) return 'a token it came from was revoked';
   if (row.grant_ended) return 'its grant has ended';
   if (row.actor_grant_ended) return 'the grant of who acts has ended';
-  if (lost !== undefined) return `the client ${lost} is disabled or deleted`;
-  const policy = row.policy_metadata && toExchangePolicy(row.policy_metadata);
-  if (!policy) return 'its policy is gone';
-  return row.scope.length > 0 && !row.scope.some((token) => canGive(policy, token))
-    ? 'its policy gives none of it any more'
-    : undefined;
+  if (client !== undefined) return `the client ${client} is disabled or deleted`;
+  const { lost } = openNow(row, rules);
+  if (!lost) return undefined;
+  if (lost.why === 'first') return 'nothing of what its call began with is open any more';
+  const policy = lost.hop === row.hops.at(-1) ? 'its policy' : `the policy ${lost.hop.policy} before it`;
+  return lost.why === 'gone' ? `${policy} is gone` : `${policy} gives none of it any more`;
+}
+
+function openNow({ hops, first_scope }: Row, { policies, resources, domains }: Rules): OpenCall {
+  const ofClient = parseScope(first_scope ?? '');
+  return openCall(
+    hops,
+    ({ client, scope }) =>
+      client === undefined ? scope : scope.filter((token) => ofClient.includes(token) && resources.isKnownScope(token)),
+    policies,
+    // What another domain offers is its own affair.
+    (token, { target }) => domains.includes(target) || resources.isKnownScope(token),
+  );
 }
 
 /** A token that was issued by a grant, as far as it is remembered: opaque ones, for some hours. */

@@ -14,7 +14,7 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import type { Catalogue } from '../protocol/catalogue.ts';
 import { type Client, toClient } from '../protocol/client.ts';
-import { ExchangePolicies, toExchangePolicy } from '../protocol/exchange-policy.ts';
+import type { ExchangePolicies } from '../protocol/exchange-policy.ts';
 import { type Profile, profileOf } from '../protocol/profile.ts';
 import { forbidden } from '../protocol/profile-rules.ts';
 import { Resources, toResource } from '../protocol/resource.ts';
@@ -22,7 +22,7 @@ import { type TrustDomain, toTrustDomain } from '../protocol/trust-domain.ts';
 import { CHANNEL } from './catalogue-version.ts';
 import { findClientRecord, isClientOrigin } from './clients.pg.ts';
 import type { Sql } from './database.ts';
-import { listExchangePolicies } from './exchange-policies.pg.ts';
+import { readExchangePolicies } from './exchange-policies.pg.ts';
 import { listResources } from './resources.pg.ts';
 import { listTrustDomains } from './trust-domains.pg.ts';
 
@@ -88,9 +88,7 @@ export class PostgresCatalogue implements Catalogue {
     this.#database = options.database;
     this.#options = options;
     this.#resources = this.versioned(async () => new Resources((await listResources(this.#database)).map(toResource)));
-    this.#exchangePolicies = this.versioned(
-      async () => new ExchangePolicies((await listExchangePolicies(this.#database)).map(toExchangePolicy)),
-    );
+    this.#exchangePolicies = this.versioned(() => readExchangePolicies(this.#database));
     this.#trustDomains = this.versioned(async () => {
       const domains = (await listTrustDomains(this.#database)).map(toTrustDomain);
       return new Map(domains.map((domain) => [domain.issuer, domain]));

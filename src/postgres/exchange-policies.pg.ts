@@ -1,6 +1,6 @@
 /** Exchange policies in PostgreSQL. Changes raise the catalogue's version in their own transaction. */
 import { sql } from 'kysely';
-import type { ExchangePolicyMetadata } from '../protocol/exchange-policy.ts';
+import { ExchangePolicies, type ExchangePolicyMetadata, toExchangePolicy } from '../protocol/exchange-policy.ts';
 import { raiseVersion } from './catalogue-version.ts';
 import type { Sql } from './database.ts';
 
@@ -9,6 +9,13 @@ export async function listExchangePolicies(database: Sql): Promise<ExchangePolic
   const { rows } = await sql<{ metadata: ExchangePolicyMetadata }>`
     SELECT metadata FROM exchange_policies ORDER BY name`.execute(database);
   return rows.map(({ metadata }) => metadata);
+}
+
+/** All of them, for who decides by them. */
+export async function readExchangePolicies(database: Sql): Promise<ExchangePolicies> {
+  const { rows } = await sql<{ metadata: ExchangePolicyMetadata; created_at: Date }>`
+    SELECT metadata, created_at FROM exchange_policies ORDER BY name`.execute(database);
+  return new ExchangePolicies(rows.map(({ metadata, created_at }) => toExchangePolicy(metadata, created_at)));
 }
 
 export async function findExchangePolicy(database: Sql, name: string): Promise<ExchangePolicyMetadata | undefined> {

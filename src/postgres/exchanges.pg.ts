@@ -46,8 +46,12 @@ export function postgresExchanges(database: Sql): Exchanges {
   };
 }
 
-/** Equal refusals of a minute share an id, and so a row: whoever asks in a loop fills no disk. */
-function refusalId({ parent, clientId, target }: Step, rule: string, now: Date): string {
+/**
+ * Equal refusals of a minute share an id, and so a row: whoever asks in a loop fills no disk. Equal in whose call it is too: another domain
+ * chooses its names, and one that repeats a `jti` must not have its own step counted in place of somebody else's.
+ */
+function refusalId({ txn, origin, subject, parent, clientId, source, target }: Step, rule: string, now: Date): string {
   const minute = new Date(Math.floor(now.getTime() / 60_000) * 60_000);
-  return mintId(minute, () => sha256(JSON.stringify([parent, clientId, target, rule])).subarray(0, 16));
+  const equal = [txn, origin.iss, origin.jti, subject, parent, clientId, source, target, rule];
+  return mintId(minute, () => sha256(JSON.stringify(equal)).subarray(0, 16));
 }

@@ -11,9 +11,9 @@ import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { AuthorizationDetail } from './details-type.ts';
-import { canGive } from './exchange-policy.ts';
 import { signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
+import { openCall } from './open-call.ts';
 import type { Resources } from './resource.ts';
 import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
 import { openScope, type Target } from './target.ts';
@@ -138,8 +138,8 @@ export async function withOpenAccess(
 }
 
 /**
- * What was had by exchange is not the client's to ask for otherwise: it is open for as long as the policy gives it, and every one
- * before it in the call is still there.
+ * What was had by exchange is not the client's to ask for otherwise: it is open for as long as the first client may ask for what it
+ * began with, and every policy on the way gives it.
  */
 async function openByPolicy(
   granted: readonly string[],
@@ -148,10 +148,16 @@ async function openByPolicy(
   { catalogue }: AuthorizationServer,
 ): Promise<string[]> {
   const policies = await catalogue.exchangePolicies();
-  const allowing = hops.map(({ policy }) => policies.get(policy));
-  const last = allowing.at(-1);
-  if (!last || allowing.includes(undefined)) return [];
-  return granted.filter((token) => canGive(last, token) && resources.isKnownScope(token));
+  const firstId = hops[0]?.from?.client;
+  const first = firstId === undefined ? undefined : await findClient(catalogue, firstId);
+  const { scope } = openCall(
+    hops,
+    // What another domain said stays said.
+    (from) => (from.client === undefined ? from.scope : first ? openScope(from.scope, first, resources) : []),
+    policies,
+    (token) => resources.isKnownScope(token),
+  );
+  return granted.filter((token) => scope.includes(token));
 }
 
 function mayActOf(audience: readonly string[], resources: Resources): MayAct | undefined {

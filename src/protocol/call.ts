@@ -48,9 +48,15 @@ export interface Hop {
   readonly target: string;
 }
 
-/** One that was allowed, and by which policy. Gone, all that came of the step is over. */
+/** One that was allowed, and by which policy. Gone, all that came of the step is over (open-call.ts). */
 export interface AllowedHop extends Hop {
   readonly policy: string;
+  /** Milliseconds since the epoch: a policy that was deleted and made again is another one. */
+  readonly policyCreatedAt: number;
+  /** What it gave. */
+  readonly scope: readonly string[];
+  /** On the first step: what the first token carried, and whose it was if it is one of ours. */
+  readonly from?: { readonly client?: string; readonly scope: readonly string[] };
 }
 
 export interface Call {

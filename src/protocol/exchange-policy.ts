@@ -47,10 +47,15 @@ export interface ExchangePolicy {
   readonly maxDepth: number;
   /** Seconds. */
   readonly lifetime: number;
+  /** Changes leave it: with its name it says which policy this is. */
+  readonly createdAt: Date;
 }
 
-export function toExchangePolicy({ client, max_depth, ...rest }: ExchangePolicyMetadata): ExchangePolicy {
-  return { ...rest, clientId: client, maxDepth: max_depth };
+export function toExchangePolicy(
+  { client, max_depth, ...rest }: ExchangePolicyMetadata,
+  createdAt: Date,
+): ExchangePolicy {
+  return { ...rest, clientId: client, maxDepth: max_depth, createdAt };
 }
 
 /** All policies of the deployment, by name and by client. */
@@ -80,9 +85,4 @@ export function mappedScope(policy: ExchangePolicy, scope: readonly string[]): s
       Object.entries(policy.scopes).flatMap(([from, to]) => (from === ANY_SCOPE || scope.includes(from) ? to : [])),
     ),
   ];
-}
-
-/** Whether a policy can give this scope at all. */
-export function canGive(policy: ExchangePolicy, token: string): boolean {
-  return Object.values(policy.scopes).some((to) => to.includes(token));
 }

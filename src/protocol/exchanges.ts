@@ -4,6 +4,7 @@
  */
 import type { Authentication } from './authorization.ts';
 import type { Call } from './call.ts';
+import type { Catalogue } from './catalogue.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { Minted } from './feature.ts';
 import type { ReplayMark } from './replay.ts';
@@ -57,4 +58,28 @@ export interface Exchanges {
   record(step: AllowedStep, minted: Minted, now: Date): Promise<ReplayMark | undefined>;
   /** Records that a step was refused; equal refusals of a minute are counted in one row. One statement. */
   refuse(step: RefusedStep, now: Date): Promise<void>;
+}
+
+/** In the record, for what was asked for and is nothing here. */
+const UNKNOWN = 'unknown';
+
+/**
+ * What a refused request asked for, as it may be written down. Any text can be asked for; only what is known here is kept, so that
+ * nobody writes the record but us, and none of its rows is longer than our own words.
+ * @param target `undefined` where it was not named, or not clearly
+ */
+export async function knownOf(
+  { target, scope, clientId }: { target: string | undefined; scope: readonly string[]; clientId: string },
+  catalogue: Catalogue,
+): Promise<Pick<RefusedStep, 'target' | 'scope'>> {
+  const [resources, policies] = [await catalogue.resources(), await catalogue.exchangePolicies()];
+  const isTarget = target !== undefined && (resources.get(target) || (await catalogue.trustDomains()).has(target));
+  // What another domain's scopes are called, only policies say.
+  const isScope = (token: string) =>
+    resources.isKnownScope(token) ||
+    policies.of(clientId).some(({ scopes }) => Object.values(scopes).some((to) => to.includes(token)));
+  return {
+    target: isTarget ? target : UNKNOWN,
+    scope: [...new Set(scope.map((token) => (isScope(token) ? token : UNKNOWN)))],
+  };
 }

@@ -4,7 +4,8 @@
  * says what is taken over and why.
  *
  * Whoever signed it is trusted to speak of its own people and clients and of nobody else. So its names never become ours: a
- * person is `<issuer>|<sub>`, and whoever acts carries the issuer's name. Every text is bounded and printable before it comes
+ * person is `<issuer>|<sub>`, and whoever acts carries the issuer's name. What says that we, or one of ours, had a part in it is
+ * refused: of that we know, and nobody else. Every text is bounded and printable before it comes
  * near a token, a page or the database.
  *
  *   size ─▶ iss ─▶ form ─▶ alg ─▶ header ─▶ typ ─▶ key ─▶ signature ─▶ claims ─▶ aud ─▶ times        the first that is wrong refuses
@@ -44,6 +45,8 @@ export interface ForeignJwt {
   /** Who asked for it there. Under ID-JAG (`namesOurClient`), who may present it here. */
   readonly clientId: string | undefined;
   readonly namesOurClient: boolean;
+  /** A grant by its name: to be spent, and not to be exchanged as a token. */
+  readonly isGrant: boolean;
   readonly jti: string;
   /** What it says, else the moment it was presented. */
   readonly issuedAt: Date;
@@ -136,6 +139,7 @@ export async function readForeignJwt(
     sub: data.sub,
     clientId: data.client_id,
     namesOurClient: typ === ID_JAG_TYP,
+    isGrant: typ === ID_JAG_TYP || typ === AUTHORIZATION_GRANT_TYP,
     jti: data.jti,
     issuedAt: data.iat === undefined ? now : new Date(data.iat * 1000),
     expiresAt: new Date(data.exp * 1000),
@@ -144,8 +148,8 @@ export async function readForeignJwt(
     authentication: authenticationOf(data, now),
     cnf: confirmationOf(data.cnf),
     txn: txnShape.safeParse(data.txn).data,
-    origin: originOf(data.origin, domain),
-    act: data.act === undefined ? undefined : actorOf(data.act, domain, 1),
+    origin: originOf(data.origin, domain, server),
+    act: data.act === undefined ? undefined : spokenFor(actorOf(data.act, domain, server, 1), domain),
     mayAct: data.may_act && { sub: data.may_act.sub, iss: data.may_act.iss ?? domain.issuer },
   };
 }
@@ -253,10 +257,12 @@ function confirmationOf(cnf: z.infer<typeof claimsShape>['cnf']): Confirmation |
 }
 
 /** The claim is ours; what others call so, and is nothing like it, is theirs. */
-function originOf(value: unknown, { issuer }: TrustDomain): Origin | undefined {
+function originOf(value: unknown, domain: TrustDomain, { issuer }: AuthorizationServer): Origin | undefined {
   const { data } = originShape.safeParse(value);
   if (!data) return undefined;
-  const { client_id, sub, iss = issuer, jti, iat, grant_type } = data;
+  const { client_id, sub, iss = domain.issuer, jti, iat, grant_type } = data;
+  // Nothing here could tell a call of ours that comes home from one that somebody made up in our name.
+  if (iss === issuer) throw new JwtRefused('its origin is here');
   return { client_id, ...(sub !== undefined && { sub }), iss, jti, iat, grant_type };
 }
 
@@ -264,14 +270,24 @@ function originOf(value: unknown, { issuer }: TrustDomain): Origin | undefined {
  * Whoever acted there keeps the issuer's name here. Each hand it went through is a level, so a call that goes round between
  * domains ends as one within a domain does.
  */
-function actorOf(value: unknown, domain: TrustDomain, depth: number): Actor {
+function actorOf(value: unknown, domain: TrustDomain, server: AuthorizationServer, depth: number): Actor {
   const { data } = actorShape.safeParse(value);
   if (!data || depth > DEEPEST) throw new JwtRefused(data ? 'its act is too deep' : 'its act is missing or malformed');
   const { sub, iss = domain.issuer, client_id, act } = data;
+  // An API would take it for our word on a client of ours.
+  if (iss === server.issuer) throw new JwtRefused('its act names one of ours');
   return {
     sub,
     iss,
     ...(client_id !== undefined && { client_id }),
-    ...(act !== undefined && { act: actorOf(act, domain, depth + 1) }),
+    ...(act !== undefined && { act: actorOf(act, domain, server, depth + 1) }),
   };
+}
+
+/**
+ * Of others a domain only reports: whom it names outermost in another one's name stands within its own. Under impersonation that is who acts
+ * now, and one domain would act as another.
+ */
+function spokenFor(act: Actor, { issuer }: TrustDomain): Actor {
+  return act.iss === issuer ? act : { sub: issuer, iss: issuer, act };
 }

@@ -9,6 +9,10 @@ export const inOurVoice: z.core.$ZodErrorMap = (issue) => {
   const { code, input } = issue;
   if (code === 'invalid_value') return `must be ${oneOf(issue.values.map(String))}`;
   if (code === 'unrecognized_keys') return `holds what is not known here: ${issue.keys.map(printable).join(', ')}`;
+  if (code === 'too_small')
+    return `must ${bound(issue.origin, issue.minimum, issue.inclusive === false ? 'more than' : 'at least')}`;
+  if (code === 'too_big')
+    return `must ${bound(issue.origin, issue.maximum, issue.inclusive === false ? 'less than' : 'at most')}`;
   if (code !== 'invalid_type') return undefined;
   if (input === undefined) return 'is required';
   return `must be ${TYPES[issue.expected] ?? `of type ${issue.expected}`}`;
@@ -23,6 +27,16 @@ const TYPES: Readonly<Record<string, string>> = {
   object: 'a JSON object',
   record: 'a JSON object',
 };
+
+const COUNTED: Readonly<Record<string, string>> = { string: 'character', array: 'member' };
+
+function bound(origin: string, limit: number | bigint, which: string): string {
+  const unit = COUNTED[origin];
+  if (unit === undefined) return `be ${which} ${limit}`;
+  return limit === 1 && which === 'at least'
+    ? 'not be empty'
+    : `have ${which} ${limit} ${unit}${limit === 1 ? '' : 's'}`;
+}
 
 function oneOf(names: readonly string[]): string {
   return names.length === 1 ? names.join() : `one of ${names.join(', ')}`;

@@ -284,7 +284,8 @@ describe('tokens of every kind where an exchange asks for a subject or an actor'
     ['an exchanged token', () => step(world, world.web, held.access_token, STORAGE), ACCESS_TOKEN],
     ['an ID token', idToken, ID_TOKEN, ID_TOKEN],
     ['a JWT of a trust domain', foreign(), JWT],
-    ['an authorization grant of a trust domain', foreign('authorization-grant+jwt'), JWT],
+    ['an authorization grant of a trust domain', foreign('authorization-grant+jwt')],
+    ['an ID-JAG of a trust domain', foreign('oauth-id-jag+jwt', { client_id: 'web' })],
     ['an access token of a trust domain', foreign('at+jwt')],
     ['an ID token of a trust domain for one of its clients', foreign('JWT', { aud: 'their-client' })],
     [

@@ -202,6 +202,28 @@ describe('token exchange, misused', () => {
         expect(await outcome(world.photosApi, token, { resource })).toBe('invalid_target, policy');
     });
 
+    it('scopes that are none, to write into the record what it likes', async () => {
+      const scope = `archive.read ${Array.from({ length: 90 }, (_, at) => `s${at}`).join(' ')}`;
+      const { row } = await refused(world.photosApi, await first(), { resource: STORAGE, scope });
+      expect(row?.scope).toEqual(['archive.read', 'unknown']);
+    });
+
+    it.each<[string, Record<string, string | undefined>, RegExp]>([
+      ['no type of the subject token', { subject_token_type: undefined }, /subject_token_type/],
+      ['an unknown one', { subject_token_type: 'x' }, /subject_token_type/],
+      ['an unknown requested_token_type', { requested_token_type: 'x' }, /requested_token_type/],
+      ['no target', { resource: undefined }, /target/],
+      ['an actor token without its type', { actor_token: 'x' }, /actor_token_type/],
+    ])('with %s: the log says what was wrong', async (_what, fields, said) => {
+      const form = { grant_type: TOKEN_EXCHANGE, subject_token: await first(), subject_token_type: ACCESS_TOKEN };
+      const sent = Object.entries({ ...form, resource: STORAGE, ...fields }).flatMap(([name, value]) =>
+        value === undefined ? [] : [[name, value]],
+      );
+      const { status } = await post(`${world.issuer}/token`, Object.fromEntries(sent), { basic: world.photosApi });
+      const line = world.log.findLast((text) => text.includes('"/token"')) ?? '{}';
+      expect([status, (JSON.parse(line) as { reason?: string }).reason]).toEqual([400, expect.stringMatching(said)]);
+    });
+
     it('a target that is none, to write into the record what it likes', async () => {
       const token = await first();
       const { row } = await refused(world.photosApi, token, {

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createExchangePolicy } from '../../src/postgres/exchange-policies.pg.ts';
 import { createTrustDomain } from '../../src/postgres/trust-domains.pg.ts';
 import { exchangePolicyMetadata } from '../../src/protocol/exchange-policy.ts';
-import { JWT_BEARER } from '../../src/protocol/exchanges.ts';
+import { JWT_BEARER, TOKEN_EXCHANGE } from '../../src/protocol/exchanges.ts';
 import { trustDomainMetadata } from '../../src/protocol/trust-domain.ts';
 import { auditOf, caughtUp, query } from '../support/attack-aftermath.ts';
 import { post } from '../support/browser.ts';
@@ -65,6 +65,14 @@ describe('an assertion', () => {
   };
   const pem = () => createPublicKey({ key: world.partner.jwk, format: 'jwk' }).export({ type: 'spki', format: 'pem' });
   const actor = (depth: number): object => ({ sub: `hop-${depth}`, ...(depth > 1 && { act: actor(depth - 1) }) });
+  const originAt = (iss: string) => ({
+    iss,
+    client_id: 'web',
+    sub: world.alice,
+    jti: randomUUID(),
+    iat: now(),
+    grant_type: 'authorization_code',
+  });
   const but = (changes: Record<string, unknown>, header: Record<string, unknown> = {}) =>
     grantOf(world, changes, header);
 
@@ -170,6 +178,13 @@ describe('an assertion', () => {
     ['whose acr has line ends', () => but({ auth_time: now(), acr: 'a\nb' })],
     ['whose amr is text', () => but({ auth_time: now(), amr: 'pwd' })],
     ['for a resource that is a number', () => but({ resource: 7 })],
+    // Whom it speaks for
+    ['of a call that began here', () => but({ origin: originAt(world.issuer) })],
+    ['that a client of ours had in hand', () => but({ act: { sub: 'photos-api', iss: world.issuer } })],
+    [
+      'that a client of ours had in hand long ago',
+      () => but({ act: { sub: 'a', act: { sub: 'b', act: { sub: 'photos-api', iss: world.issuer } } } }),
+    ],
     // Its form
     ['that is huge', () => but({ padding: 'x'.repeat(8192) })],
     ['that is plain JSON', () => JSON.stringify(grantClaims(world))],
@@ -252,6 +267,83 @@ describe('an assertion', () => {
     expect(told).toMatchObject({ client_id: 'courier', txn: expect.not.stringContaining('x') });
     expect(told.act).toEqual({ sub: 'courier', act: { sub: 'web', iss: PARTNER } });
     expect(told.origin).toMatchObject({ iss: PARTNER, client_id: 'web' });
+  });
+});
+
+describe('what an assertion leaves in the record', () => {
+  it('is nothing that the request could make up, and one row for all of it', async () => {
+    const txn = randomUUID();
+    const assertion = await grantOf(world, { txn });
+    const targets = ['\u009b2J\u202eevil', ...Array.from({ length: 5 }, (_, at) => `https://x.example/${at}`), ''];
+    for (const resource of targets) {
+      const scope = Array.from({ length: 99 }, (_, at) => `s${at}${'z'.repeat(30)}`).join(' ');
+      const answer = await present(world, assertion, { resource, scope: `storage.read ${scope}` });
+      expect(outcome(answer)).toEqual([400, 'invalid_target']);
+    }
+    expect((await stepsOf(world, txn)).map(({ target, scope, times }) => [target, scope, times])).toEqual([
+      ['unknown', ['storage.read', 'unknown'], targets.length],
+    ]);
+    expect(outcome(await present(world, assertion))).toEqual([200, undefined]);
+  });
+
+  it('of another domain does not hide it: a jti is its issuer’s', async () => {
+    const jti = randomUUID();
+    const nowhere = { resource: 'https://nowhere.example' };
+    const [decoy, real] = [randomUUID(), randomUUID()];
+    await present(world, await grantOf(world, { jti, txn: decoy, sub: 'mallory' }), nowhere);
+    await present(world, await world.rival.sign(grantClaims(world, { iss: RIVAL, jti, txn: real })), nowhere);
+    // The same call and first token, as the decoy says: whose word it is differs.
+    const origin = { iss: RIVAL, client_id: 'x', jti, iat: now(), grant_type: 'y' };
+    await present(world, await grantOf(world, { jti, txn: real, origin }), nowhere);
+    expect((await stepsOf(world, decoy)).map(({ subject }) => subject)).toEqual([`${PARTNER}|mallory`]);
+    expect((await stepsOf(world, real)).map(({ subject, times }) => [subject, times]).sort()).toEqual([
+      [`${PARTNER}|carol`, 1],
+      [`${RIVAL}|carol`, 1],
+    ]);
+  });
+});
+
+describe('who acts, in the name of another domain,', () => {
+  it('stands within the domain that says so, under impersonation too', async () => {
+    const ghost = await world.client({ client_id: 'ghost', grant_types: [JWT_BEARER] });
+    const scopes = { '*': ['storage.read'] };
+    const policy = { client: 'ghost', source: PARTNER, target: STORAGE, scopes, mode: 'impersonation' };
+    await exchangePolicy(world, { ...policy, name: 'ghost-storage' });
+    const actOf = async (as: typeof ghost, iss?: string) => {
+      const assertion = await grantOf(world, { act: { sub: 'mailer', ...(iss && { iss }) } });
+      const { json } = await present(world, assertion, {}, { as });
+      return (await introspect(world, String(json.access_token), world.storageApi)).act;
+    };
+    const within = { sub: PARTNER, iss: PARTNER, act: { sub: 'mailer', iss: RIVAL } };
+    expect(await actOf(ghost, RIVAL)).toEqual(within);
+    expect(await actOf(world.courier, RIVAL)).toEqual({ sub: 'courier', act: within });
+    for (const iss of [undefined, PARTNER]) expect(await actOf(ghost, iss)).toEqual({ sub: 'mailer', iss: PARTNER });
+  });
+});
+
+describe('a grant', () => {
+  it('is no token to be exchanged, spent or not, and its replay is told in the log', async () => {
+    const both = await world.client({ client_id: 'both', grant_types: [JWT_BEARER, TOKEN_EXCHANGE] });
+    const scopes = { '*': ['storage.read'] };
+    await exchangePolicy(world, { name: 'both', client: 'both', source: PARTNER, target: STORAGE, scopes });
+    const subject_token_type = 'urn:ietf:params:oauth:token-type:jwt';
+    const exchanged = async (subject_token: string) => {
+      const form = { grant_type: TOKEN_EXCHANGE, subject_token, subject_token_type, resource: STORAGE };
+      return outcome(await post(`${world.issuer}/token`, form, { basic: both }));
+    };
+    const reasonOf = () =>
+      (JSON.parse(world.log.findLast((line) => line.includes('"/token"')) ?? '{}') as { reason?: string }).reason;
+    for (const typ of ['authorization-grant+jwt', 'oauth-id-jag+jwt', 'Application/OAuth-ID-JAG+JWT']) {
+      const grant = await grantOf(world, { client_id: 'both' }, { typ });
+      expect(await exchanged(grant)).toEqual([400, 'invalid_request']);
+      expect(reasonOf()).toBe('subject_token: it is an authorization grant');
+      expect(outcome(await present(world, grant, {}, { as: both }))).toEqual([200, undefined]);
+      expect(await exchanged(grant)).toEqual([400, 'invalid_request']);
+      expect(outcome(await present(world, grant, {}, { as: both }))).toEqual(REFUSED);
+      expect(reasonOf()).toBe('assertion: it was used');
+    }
+    // A JWT that is no grant by its name is what it was.
+    expect(await exchanged(await grantOf(world, {}, { typ: 'JWT' }))).toEqual([200, undefined]);
   });
 });
 

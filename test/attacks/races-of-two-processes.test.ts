@@ -43,7 +43,7 @@ describe('races of two server processes on one PostgreSQL', () => {
         access_token_format: 'opaque',
         introspection_clients: ['storage-api'],
       },
-      oauth21,
+      { profile: oauth21, issuer: 'https://gate.example' },
       systemContext.now(),
     );
     const shared = { grant_types: ['authorization_code', 'refresh_token'], scope: 'openid storage.read' };

@@ -9,6 +9,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type AskedExchange, explainExchange, readHops, readParty } from '../../src/cli/exchange-test.ts';
 import { findCalls, readClue } from '../../src/operator/calls.ts';
+import { TOKEN_EXCHANGE } from '../../src/protocol/exchanges.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { systemContext } from '../../src/server.ts';
@@ -127,7 +128,8 @@ describe('exchange policies and trust domains', () => {
 describe('exchange-policies test', () => {
   const ASK = `exchange-policies test --client storage-api --target ${ARCHIVE}`;
   const asked = { client: 'storage-api', target: ARCHIVE };
-  const RULES = ['client', 'policy', 'depth', 'loop', 'may_act', 'scope'];
+  const BEFORE = ['client', 'subject_token', 'subject_token', 'subject_token', 'authentication'];
+  const RULES = [...BEFORE, 'policy', 'depth', 'loop', 'may_act', 'scope', 'target'];
 
   it('explains what is supposed: allowed ends with 0, refused with 1', async () => {
     const supposed = `${ASK} --source ${STORAGE} --hops photos-api>${STORAGE}`.split(' ');
@@ -142,11 +144,16 @@ describe('exchange-policies test', () => {
       lifetime: 300,
     });
     expect(findings.map(({ rule }: { rule: string }) => rule)).toEqual(RULES);
+    const notAsked = findings.filter(({ holds }: { holds: unknown }) => holds === 'not asked');
+    expect(notAsked.map(({ why }: { why: string }) => why)).toEqual([
+      'whether such a token stands',
+      'whether the token is bound to a key, which storage-api could not exchange',
+    ]);
 
     const loop = await gate(`${ASK} --source ${STORAGE} --format table --hops storage-api>${ARCHIVE}`.split(' '));
     expect(loop.code).toBe(1);
     expect(loop.stdout).toMatch(
-      /^RULE +HOLDS +WHY\nclient +true .*\npolicy +true .*\ndepth +true +step 2 of at most 5\nloop +false /,
+      /^RULE +HOLDS +WHY\nclient +true .*\nsubject_token +not asked .*\n(?:.*\n)*policy +true .*\ndepth +true +step 2 of at most 5\nloop +false /,
     );
     expect(loop.stdout).toMatch(/\n\nrefused: invalid_request, by the rule loop\n$/);
   });
@@ -156,6 +163,12 @@ describe('exchange-policies test', () => {
     ['what goes beyond', { ...from, scope: 'archive.write' }, { rule: 'scope', error: 'invalid_scope' }],
     ['who may not act', { ...from, mayAct: { sub: 'bob' } }, { rule: 'may_act', error: 'invalid_request' }],
     ['a way without a policy', { ...from, source: [ARCHIVE] }, { rule: 'policy', error: 'invalid_target' }],
+    ['a source that is nothing', { ...from, source: ['https://nothing.example'] }, { rule: 'subject_token' }],
+    [
+      'whom the API does not let act',
+      { ...from, client: 'archive-keyed', source: [ARCHIVE], subjectScope: 'archive.read', target: PHOTOS },
+      { rule: 'may_act', error: 'invalid_request' },
+    ],
     ['a client without the grant', { ...from, client: 'batch' }, { rule: 'client', error: 'unauthorized_client' }],
   ])('refuses %s as the server would', async (_what, question, told) => {
     expect(await explained(question)).toMatchObject({ outcome: 'refused', ...told });
@@ -175,9 +188,30 @@ describe('exchange-policies test', () => {
     expect(await explained(redeeming)).toMatchObject({ rule: 'client', error: 'unauthorized_client' });
   });
 
+  it('refuses a client that is neither the API of the source nor issued tokens for it', async () => {
+    const grants = [TOKEN_EXCHANGE, 'client_credentials'];
+    await world.client({ client_id: 'outsider', grant_types: grants, scope: 'photos.read' });
+    await world.policy({ name: 'outsider', client: 'outsider', source: STORAGE, target: ARCHIVE });
+    const told = await explained({ ...from, client: 'outsider' });
+    expect(told).toMatchObject({ outcome: 'refused', rule: 'subject_token', error: 'invalid_request' });
+    expect(told.findings.at(-1)?.why).toMatch(/^outsider is not among the introspection_clients of/);
+  });
+
+  it('tells a client that is no API of the source that it must hold the token', async () => {
+    const told = await explained({ client: 'web', target: STORAGE, source: [PHOTOS], subjectScope: 'photos.read' });
+    expect(told).toMatchObject({ outcome: 'allowed', policy: 'web-from-photos' });
+    expect(told.findings).toContainEqual({
+      rule: 'subject_token',
+      holds: true,
+      why: expect.stringMatching(/not among .*: only with a token that was issued to it$/),
+    });
+  });
+
   it('lets act whom the token names', async () => {
     const party = { sub: 'bob', iss: PARTNER };
-    expect(await explained({ ...from, mayAct: party, actor: party })).toMatchObject({ outcome: 'allowed' });
+    const told = await explained({ ...from, mayAct: party, actor: party });
+    expect(told).toMatchObject({ outcome: 'allowed' });
+    expect(told.findings).toContainEqual(expect.objectContaining({ rule: 'actor_token', holds: 'not asked' }));
   });
 
   it('reads a real token, and never prints it', async () => {
@@ -194,6 +228,10 @@ describe('exchange-policies test', () => {
     const web = { client: 'web', target: STORAGE };
     expect(await explained(web, idToken)).toMatchObject({ policy: 'web-from-id-token', scope: ['storage.read'] });
     expect(await explained(web, `${idToken.slice(0, -6)}AAAAAA`)).toMatchObject(notGood);
+    const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const elsewhere = `${part({ typ: 'at+jwt', alg: 'ES256', kid: 'k' })}.${part({ iss: 'https://o.example' })}.c2ln`;
+    const why = `the token is not a token of ${world.issuer}; set GATEHOUSE_ISSUER or PORT`;
+    expect((await explained(web, elsewhere)).findings.at(-1)).toMatchObject({ rule: 'subject_token', why });
     // Bound tokens are not for clients that have nothing but a secret.
     const bound = (await appTokens(world)).access_token;
     expect(await explained({ client: 'photos-api', target: STORAGE }, bound)).toMatchObject({ rule: 'authentication' });
@@ -204,6 +242,10 @@ describe('exchange-policies test', () => {
     await expect(explained(asked)).rejects.toThrow(/^--source: is needed, or --subject-token/);
     await expect(explained({ ...asked, client: 'nobody' })).rejects.toThrow(/no such client/);
     expect(await refusal(`${ASK} --source ${STORAGE} --subject-token -`)).toMatch(/cannot be used with/);
+    const past = (client: string, hop: string) =>
+      explained({ ...asked, source: [STORAGE], hops: [{ client, target: hop }] });
+    await expect(past('nobody', STORAGE)).rejects.toThrow(/^--hops: nobody is no client/);
+    await expect(past('photos-api', 'https://nothing.example')).rejects.toThrow(/^--hops: https:.* is no resource/);
     expect(readHops('a>https://x.example/1,2,b>https://y.example')).toEqual([
       { client: 'a', target: 'https://x.example/1,2' },
       { client: 'b', target: 'https://y.example' },

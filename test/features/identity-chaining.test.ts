@@ -34,7 +34,7 @@ let keyedVisitor: FapiClient;
 beforeAll(async () => {
   a = await startExchangeWorld();
   b = await startExchangeWorld({ env: { GATEHOUSE_ALLOW_LOOPBACK_FETCH: 'on' } });
-  await a.trustDomain({ issuer: b.issuer });
+  await a.trustDomain({ issuer: b.issuer, jwks: await (await fetch(`${b.issuer}/jwks`)).json() });
   await b.trustDomain({ issuer: a.issuer, jwks_uri: `${a.issuer}/jwks` });
   for (const client of ['photos-api', 'photos-keyed']) {
     const scopes = { 'photos.read': ['files.read'] };
@@ -211,6 +211,33 @@ describe('a call over two domains', () => {
     });
     expect((await redeemWith(await proofKey())).json.error).toBe('invalid_grant');
     expect((await redeemWith(undefined)).json.error).toBe('invalid_grant');
+  });
+
+  it('does not come home: what began at A is A’s to tell', async () => {
+    const policies = [
+      ['photos-api', PHOTOS, 'photos.read'],
+      ['storage-api', STORAGE, 'storage.read'],
+    ] as const;
+    for (const [client, source, scope] of policies) {
+      const scopes = { [scope]: ['pictures.read'] };
+      await b.policy({ name: `${client}-to-a`, client, source, target: a.issuer, scopes });
+    }
+    const returner = await a.client({ client_id: 'returner', grant_types: [JWT_BEARER] });
+    const scopes = { 'pictures.read': ['photos.read'] };
+    await a.policy({ name: 'from-b', client: returner.id, source: b.issuer, target: PHOTOS, scopes });
+    const redeemAtA = (assertion: string) =>
+      post(`${a.issuer}/token`, { grant_type: JWT_BEARER, assertion }, { basic: returner });
+
+    const { access_token: ofB } = await webTokens(b);
+    expect((await redeemAtA(await step(b, b.apis.photos, ofB, a.issuer))).status).toBe(200);
+
+    const { access_token: ofA } = await webTokens(a);
+    const { json } = await redeemAt(b, await step(a, a.apis.photos, ofA, b.issuer));
+    const home = await step(b, b.apis.storage, String(json.access_token), a.issuer);
+    expect(decodeJwt(home).origin).toMatchObject({ iss: a.issuer });
+    expect((await redeemAtA(home)).json.error).toBe('invalid_grant');
+    const logged = JSON.parse(a.log.findLast((line) => line.includes('"/token"')) ?? '{}');
+    expect(logged.reason).toBe('assertion: its origin is here');
   });
 
   it('is drawn on both sides, from any token of it', async () => {

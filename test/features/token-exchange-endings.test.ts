@@ -4,12 +4,16 @@
  *   alice ─▶ web ─▶ photos ─▶ storage ─▶ archive ─▶ photos
  *               first (JWT)   one (opaque) two (JWT)   three (JWT)
  */
+import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
-import { deleteClient, setClientDisabled } from '../../src/postgres/clients.pg.ts';
+import { listSteps } from '../../src/postgres/calls.pg.ts';
+import { deleteClient, findClientRecord, setClientDisabled, updateClient } from '../../src/postgres/clients.pg.ts';
 import type { Sql } from '../../src/postgres/database.ts';
+import { findExchangePolicy, updateExchangePolicy } from '../../src/postgres/exchange-policies.pg.ts';
 import { revokeGrant } from '../../src/postgres/ledger.pg.ts';
 import { setPassword, setUserDisabled } from '../../src/postgres/people.pg.ts';
+import type { ExchangePolicyMetadata } from '../../src/protocol/exchange-policy.ts';
 import { caughtUp } from '../support/attack-aftermath.ts';
 import { formTo, post, signIn, TestBrowser } from '../support/browser.ts';
 import {
@@ -72,6 +76,10 @@ describe('what ends a call', () => {
       if (told[0]?.active) found.push(name);
       else expect(told[0]).toEqual({ active: false });
     }
+    // Operators are told the same.
+    const steps = await listSteps(sql, String(decodeJwt(first).jti), now(), 10);
+    const shown = steps.filter(({ refused }) => refused === undefined).map(({ state }) => state === 'stands');
+    expect(shown).toEqual(['one', 'two', 'three'].map((name) => found.includes(name)));
     return found;
   }
 
@@ -98,6 +106,21 @@ describe('what ends a call', () => {
   const disabled = (id: string) => async () => {
     await setClientDisabled(sql, id, true, now());
   };
+
+  const READ_AND_WRITE = { 'storage.read': ['archive.read'], 'storage.write': ['archive.write'] };
+  /** An operator's change of a policy, once both nodes have heard of it. */
+  async function updated(name: string, change: Partial<ExchangePolicyMetadata>): Promise<void> {
+    const before = await findExchangePolicy(sql, name);
+    if (!before) throw new Error(`no policy ${name}`);
+    await updateExchangePolicy(sql, { ...before, ...change }, now());
+    await caughtUp();
+  }
+  async function webScope(scope: string): Promise<void> {
+    const record = await findClientRecord(sql, 'web');
+    if (!record) throw new Error('no client web');
+    await updateClient(sql, 'web', { ...record.metadata, scope }, new Set(), now());
+    await caughtUp();
+  }
 
   const ALL = ['first', 'one', 'two', 'three'];
   const ENDINGS: [
@@ -170,6 +193,38 @@ describe('what ends a call', () => {
         await caughtUp();
       },
     ],
+    [
+      'a policy in the middle, removed and made again',
+      async () => {
+        await world.dropPolicy('storage-api-to-archive');
+        await world.policy({ name: 'storage-api-to-archive', client: 'storage-api', source: STORAGE, target: ARCHIVE });
+        await caughtUp();
+      },
+      ['first', 'one'],
+    ],
+    [
+      'a policy in the middle, changed, which gives the same still',
+      () => updated('storage-api-to-archive', { lifetime: 100 }),
+      ALL,
+    ],
+    [
+      'a policy in the middle, which gives nothing of it any more',
+      () => updated('storage-api-to-archive', { scopes: { 'storage.read': ['archive.other'] } }),
+      ['first', 'one'],
+      () => updated('storage-api-to-archive', { scopes: READ_AND_WRITE }),
+    ],
+    [
+      'a policy in the middle, which asks for what nobody had',
+      () => updated('storage-api-to-archive', { scopes: { 'storage.admin': ['archive.read', 'archive.write'] } }),
+      ['first', 'one'],
+      () => updated('storage-api-to-archive', { scopes: READ_AND_WRITE }),
+    ],
+    [
+      'the scopes of the first client, taken away',
+      () => webScope('openid'),
+      ['first'],
+      () => webScope('openid profile email offline_access photos.read photos.write'),
+    ],
   ];
 
   it.each(ENDINGS)('%s', async (what, end, left, mend) => {
@@ -182,6 +237,16 @@ describe('what ends a call', () => {
     await mend?.();
     // What ends one token or its grant ends no other call.
     if (what.includes('revoked') || what.includes('operator')) expect(await standing(other)).toEqual(ALL);
+  });
+
+  it('what is taken from the middle is taken from all that follows, and nothing else', async () => {
+    const { three } = await begin();
+    const scope = async () => (await introspected(world, world.keyed.photos, three)).scope;
+    expect(await scope()).toBe('photos.read photos.write');
+    await updated('storage-api-to-archive', { scopes: { 'storage.read': ['archive.read'] } });
+    expect(await scope()).toBe('photos.read');
+    await updated('storage-api-to-archive', { scopes: READ_AND_WRITE });
+    expect(await scope()).toBe('photos.read photos.write');
   });
 
   it('a call that may go on without the person goes on after a sign-out', async () => {

@@ -1,7 +1,7 @@
 /** What may be made an exchange policy or a trust domain: everything it names exists, and each refusal names the field. */
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { addExchangePolicy, changeExchangePolicy } from '../../src/operator/exchange-policies.ts';
+import { addExchangePolicy, changeExchangePolicy, notesOnPolicy } from '../../src/operator/exchange-policies.ts';
 import { registerResource, removeResource } from '../../src/operator/resources.ts';
 import { addTrustDomain, changeTrustDomain, removeTrustDomain } from '../../src/operator/trust-domains.ts';
 import { OperatorError } from '../../src/operator/users.ts';
@@ -16,8 +16,8 @@ const ISSUER = 'https://gate.example';
 const PHOTOS = 'https://photos.example';
 const STORAGE = 'https://storage.example';
 const PARTNER = 'https://partner.example';
-const RULES = { profile: oauth21, issuer: ISSUER };
-const FAPI = { profile: fapi2Security, issuer: ISSUER };
+const RULES = { profile: oauth21, issuer: ISSUER, allowLoopbackFetch: false };
+const FAPI = { ...RULES, profile: fapi2Security };
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 
 const jwk = () => ({
@@ -42,7 +42,7 @@ beforeAll(async () => {
     await registerResource(
       store.sql,
       { resource, name, scopes: { [`${name}.read`]: 'Read', [`${name}.write`]: 'Write' } },
-      oauth21,
+      RULES,
       store.now,
     );
   await addTrustDomain(store.sql, { issuer: PARTNER, name: 'Partner' }, RULES, store.now);
@@ -86,7 +86,11 @@ describe('an exchange policy', () => {
     ['a public client', { client: 'public' }, /^client: is public/],
     ['a client without the grant', { client: 'web' }, /^client: .*grant-type:token-exchange$/],
     ['a client that only redeems grants, from an API', { client: 'federated' }, /^client: .*token-exchange$/],
-    ['a source that is nothing', { source: 'https://nothing.example' }, /^source: /],
+    [
+      'a source that is nothing',
+      { source: 'https://nothing.example' },
+      /^source: .*not our issuer \(https:\/\/gate\.example; set GATEHOUSE_ISSUER or PORT\)$/,
+    ],
     ['a target that is nothing', { target: 'https://nothing.example' }, /^target: /],
     ['our issuer as the target', { target: ISSUER }, /^target: is our own issuer/],
     ['any scope of an API', { scopes: { '*': ['storage.read'] } }, /^scopes\.\*: /],
@@ -106,7 +110,7 @@ describe('an exchange policy', () => {
       /^scopes\.email: /,
     ],
     ['no scopes', { scopes: {} }, /^scopes: must not be empty/],
-    ['a longer life than five minutes', { lifetime: 301 }, /^lifetime: /],
+    ['a longer life than five minutes', { lifetime: 301 }, /^lifetime: must be at most 300$/],
     ['more than five steps', { max_depth: 6 }, /^max_depth: /],
   ])('is refused with %s', async (_what, input, reason) => {
     expect(await refusal(add(input))).toMatch(reason);
@@ -119,6 +123,23 @@ describe('an exchange policy', () => {
     );
     await add({ name: 'keyed', client: 'keyed' }, FAPI);
     await deleteExchangePolicy(store.sql, 'keyed');
+  });
+
+  it('is noted where its client cannot exchange what it says, or only some of it', async () => {
+    const notes = (input: Record<string, unknown>) =>
+      notesOnPolicy(
+        store.sql,
+        { ...WAY, name: 'one', mode: 'delegation', max_depth: 5, lifetime: 300, ...input },
+        ISSUER,
+      );
+    expect(await notes({})).toEqual([expect.stringMatching(/^photos-api is not among .* none of its tokens can be/)]);
+    const resource = 'https://named.example';
+    const named = { resource, name: 'Named', scopes: { 'named.read': 'Read' }, introspection_clients: ['photos-api'] };
+    await registerResource(store.sql, { ...named, may_act: { sub: 'keyed' } }, RULES, store.now);
+    expect(await notes({ source: resource })).toEqual([expect.stringMatching(/^may_act of .* names keyed: /)]);
+    expect(await notes({ source: resource, client: 'keyed' })).toEqual([expect.stringMatching(/^keyed is not among/)]);
+    expect(await notes({ source: ISSUER })).toEqual([]);
+    await removeResource(store.sql, resource);
   });
 
   it('is one for one way, and its name is given once', async () => {
@@ -160,7 +181,18 @@ describe('a trust domain', () => {
     ['a symmetric key', { jwks: { keys: [{ kty: 'oct', k: 'c2VjcmV0' }] } }, /^jwks\.keys\.0: holds a private/],
     ['two keys of one name', { jwks: { keys: [1, 2].map(() => ({ ...jwk(), kid: 'k' })) } }, /^jwks: .*one kid/],
     ['keys here and there', { jwks: { keys: [jwk()] }, jwks_uri: 'https://other.example/jwks' }, /^jwks: .*exclude/],
-    ['keys at plain http', { jwks_uri: 'http://other.example/jwks' }, /^jwks_uri: /],
+    ...['http://other.example/jwks', 'https://other.example:8443/jwks', 'http://localhost:4000/jwks'].map(
+      (uri): [string, Record<string, unknown>, RegExp] => [
+        `keys at ${uri}`,
+        { jwks_uri: uri },
+        /^jwks_uri: must be https on port 443 .* give jwks instead$/,
+      ],
+    ),
+    [
+      'several faults, and hears of all',
+      { issuer: undefined, name: '', jwks: 1, jwt_types: [''] },
+      /^issuer: is required; name: must not be empty; jwks: must be a JSON object; jwt_types\.0: must not be empty$/,
+    ],
     ['an algorithm that is none', { signing_algs: ['none'] }, /^signing_algs/],
   ])('is refused with %s', async (_what, input, reason) => {
     expect(await refusal(register(input))).toMatch(reason);
@@ -187,7 +219,10 @@ it('what a policy names stays while it does, and no API takes the name of a doma
   expect(await refusal(removeResource(store.sql, PHOTOS))).toMatch(/named by exchange policies \(one\)/);
   expect(await refusal(removeTrustDomain(store.sql, PARTNER))).toMatch(/named by exchange policies \(one\)/);
   const twin = { resource: PARTNER, name: 'Twin', scopes: { 'twin.read': 'Read' } };
-  expect(await refusal(registerResource(store.sql, twin, oauth21, store.now))).toMatch(/^resource: is a trust domain/);
+  expect(await refusal(registerResource(store.sql, twin, RULES, store.now))).toMatch(/^resource: is a trust domain/);
+  // Policies mean our ID tokens by that name.
+  const us = { resource: ISSUER, name: 'Us', scopes: { 'us.read': 'Read' } };
+  expect(await refusal(registerResource(store.sql, us, RULES, store.now))).toMatch(/^resource: is the issuer/);
   await deleteExchangePolicy(store.sql, 'one');
   expect(await removeTrustDomain(store.sql, PARTNER)).toBe('deleted');
   expect(await removeResource(store.sql, PHOTOS)).toBe('deleted');

@@ -1,25 +1,37 @@
 /** Calls as operators find them: by any token in them, with what has become of each, whatever ended it. */
 import { randomBytes } from 'node:crypto';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCalls, readClue } from '../../src/operator/calls.ts';
-import { listSteps } from '../../src/postgres/calls.pg.ts';
+import { findTxns, listSteps } from '../../src/postgres/calls.pg.ts';
 import { setClientDisabled } from '../../src/postgres/clients.pg.ts';
 import {
   createExchangePolicy,
   deleteExchangePolicy,
+  findExchangePolicy,
   updateExchangePolicy,
 } from '../../src/postgres/exchange-policies.pg.ts';
 import { postgresExchanges } from '../../src/postgres/exchanges.pg.ts';
 import { postgresLedger, revokeGrant } from '../../src/postgres/ledger.pg.ts';
+import { createResource } from '../../src/postgres/resources.pg.ts';
 import type { Call } from '../../src/protocol/call.ts';
-import { exchangePolicyMetadata } from '../../src/protocol/exchange-policy.ts';
+import { exchangePolicyMetadata, toExchangePolicy } from '../../src/protocol/exchange-policy.ts';
 import type { Step } from '../../src/protocol/exchanges.ts';
+import { allowedHop } from '../../src/protocol/open-call.ts';
+import { resourceMetadata } from '../../src/protocol/resource.ts';
 import { mintCredential, mintId } from '../../src/protocol/secrets.ts';
 import { aClient, aUser, openStore, type Store, someTokens, type Tokens } from './store.ts';
 
 let store: Store;
 beforeAll(async () => {
   store = await openStore();
+  for (const [resource, scope] of [
+    ['https://photos.example', 'photos.read'],
+    [TARGET, 'storage.read'],
+  ] as const) {
+    const metadata = { resource, name: scope, scopes: { [scope]: 'Read', [scope.replace('read', 'write')]: 'Write' } };
+    await createResource(store.sql, resourceMetadata.parse(metadata), store.now);
+  }
 });
 afterAll(() => store.close());
 
@@ -53,11 +65,14 @@ async function aChain(actorGrants: readonly string[] = [], actorTokens: readonly
       client: clientId,
       source: 'https://photos.example',
       target: TARGET,
-      scopes: { 'photos.read': ['storage.read'] },
+      scopes: { [tokens.length === 0 ? 'photos.read' : 'storage.read']: ['storage.read'] },
     });
     await createExchangePolicy(store.sql, policy, store.now);
     const parent = tokens.at(-1)?.id ?? first.accessToken.id;
-    hops = [...hops, { client: clientId, target: TARGET, policy: policy.name }];
+    const scope = ['storage.read'];
+    // The second step goes on from the first one's API.
+    const from = hops.length === 0 ? { client: first.clientId, scope: ['photos.read'] } : undefined;
+    hops = [...hops, allowedHop(toExchangePolicy(policy, store.now), scope, from)];
     lineage = [...lineage, parent];
     clients.push(clientId);
     policies.push(policy.name);
@@ -86,7 +101,6 @@ async function aChain(actorGrants: readonly string[] = [], actorTokens: readonly
       target: TARGET,
       requestId: 'request',
     };
-    const scope = ['storage.read'];
     const record = { id: token.id, hash: token.hash, grantId: first.grantId, clientId, scope, cnf: undefined };
     const expiresAt = store.at(300_000);
     await postgresExchanges(store.sql).record(
@@ -148,6 +162,40 @@ describe('a call', () => {
     const { calls } = await find(acting.accessToken.id);
     expect(calls.map(({ txn }) => txn)).toEqual([chain.first.accessToken.id]);
     expect(calls[0]?.steps.map(({ actors }) => actors)).toEqual([['bob'], ['bob']]);
+  });
+
+  it('is not hidden by what another domain calls the same', async () => {
+    const acting = await someTokens(store, { userId: await aUser(store) });
+    const actor = acting.accessToken.id;
+    const chain = await aChain([acting.grantId], [actor]);
+    const own = chain.first.accessToken.id;
+    const forged = { iss: 'https://partner.example', client_id: 'p', grant_type: 'x' };
+    // Before ours, and more of them than are asked for.
+    for (const txn of [own, actor])
+      for (const number of [1, 2, 3, 4])
+        await postgresExchanges(store.sql).refuse(
+          {
+            txn,
+            origin: { ...forged, jti: `jwt-${number % 2}`, iat: 0 },
+            subject: 's',
+            parent: `${txn}-${number}`,
+            clientId: 'asking',
+            userId: undefined,
+            grantId: undefined,
+            hops: [],
+            source: forged.iss,
+            target: TARGET,
+            scope: [],
+            rule: 'policy',
+            requestId: 'r',
+          },
+          store.at(-60_000),
+        );
+    expect(await findTxns(store.sql, actor, 10)).toEqual([own, actor]);
+    expect(await findTxns(store.sql, actor, 1)).toEqual([own]);
+    const origins = (await listSteps(store.sql, own, store.now, 4)).map(({ origin }) => origin.jti);
+    expect(origins).toEqual([own, own, expect.stringMatching(/^jwt-/), expect.stringMatching(/^jwt-/)]);
+    expect(new Set(origins).size).toBe(3);
   });
 
   it('that never went on is its first token', async () => {
@@ -214,6 +262,19 @@ describe('a call', () => {
 
 describe('a step', () => {
   const GONE = 'its policy is gone';
+  const NARROWED = 'its policy gives none of it any more';
+  const narrowed = (name: string, client: string, from: string) =>
+    updateExchangePolicy(
+      store.sql,
+      exchangePolicyMetadata.parse({
+        name,
+        client,
+        source: 'https://photos.example',
+        target: TARGET,
+        scopes: { [from]: ['storage.write'] },
+      }),
+      store.now,
+    );
   it.each<[string, (chain: Chain) => Promise<unknown>, (chain: Chain) => unknown[]]>([
     ['nothing', async () => undefined, () => ['stands', 'stands']],
     [
@@ -240,23 +301,34 @@ describe('a step', () => {
     [
       'the policy of the first step',
       ({ policies }) => deleteExchangePolicy(store.sql, String(policies[0])),
-      () => [GONE, 'stands'],
+      ({ policies: [first] }) => [GONE, `the policy ${first} before it is gone`],
+    ],
+    [
+      'the policy of the first step, though it is made again',
+      async ({ policies: [name = ''] }) => {
+        const before = await findExchangePolicy(store.sql, name);
+        await deleteExchangePolicy(store.sql, name);
+        if (before) await createExchangePolicy(store.sql, before, store.at(1));
+      },
+      ({ policies: [first] }) => [GONE, `the policy ${first} before it is gone`],
+    ],
+    [
+      'what the policy of the first step gives',
+      ({ policies: [name = ''], clients: [client = ''] }) => narrowed(name, client, 'photos.read'),
+      ({ policies: [first] }) => [NARROWED, `the policy ${first} before it gives none of it any more`],
+    ],
+    [
+      'what the first client may ask for',
+      ({ first }) =>
+        sql`UPDATE clients SET metadata = metadata || '{"scope":"openid"}'::jsonb WHERE id = ${first.clientId}`.execute(
+          store.sql,
+        ),
+      () => Array(2).fill('nothing of what its call began with is open any more'),
     ],
     [
       'what the policy of the second step gives',
-      ({ policies: [, name = ''], clients: [, client = ''] }) =>
-        updateExchangePolicy(
-          store.sql,
-          exchangePolicyMetadata.parse({
-            name,
-            client,
-            source: 'https://photos.example',
-            target: TARGET,
-            scopes: { 'photos.read': ['storage.write'] },
-          }),
-          store.now,
-        ),
-      () => ['stands', 'its policy gives none of it any more'],
+      ({ policies: [, name = ''], clients: [, client = ''] }) => narrowed(name, client, 'storage.read'),
+      () => ['stands', NARROWED],
     ],
   ])('that ends with %s says so', async (_what, end, told) => {
     const chain = await aChain();

@@ -96,7 +96,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     },
     user: async (user) => (await registerUser(database.sql, user, { passwordMin: 1, passwords }, context)).id,
     resource: async (resource) =>
-      void (await registerResource(database.sql, resource, config.profile as Config['profile'], context.now())),
+      void (await registerResource(
+        database.sql,
+        resource,
+        { profile: config.profile as Config['profile'], issuer: config.issuer },
+        context.now(),
+      )),
     async roundTripsOf(prepare, work) {
       let fewest = Number.POSITIVE_INFINITY;
       for (let run = 0; run < 5; run += 1) {

@@ -25,7 +25,7 @@ export interface TrustWorld extends World {
   secondNode(): Promise<TestServer>;
 }
 
-const rulesOf = ({ issuer }: TestServer) => ({ issuer, profile: oauth21 });
+const rulesOf = ({ issuer }: TestServer) => ({ issuer, profile: oauth21, allowLoopbackFetch: true });
 
 export async function trustDomain(world: TestServer, domain: Record<string, unknown>): Promise<void> {
   const { issuer } = await addTrustDomain(world.running.database.sql, domain, rulesOf(world), world.clock.now());

@@ -12,12 +12,13 @@ import type { AuthorizationServer } from '../../protocol/authorization-server.ts
 import type { Actor, Call } from '../../protocol/call.ts';
 import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import { confirms } from '../../protocol/confirmation.ts';
-import { type ErrorCode, OAuthError } from '../../protocol/errors.ts';
+import { type ErrorCode, OAuthError, type OAuthErrorOptions } from '../../protocol/errors.ts';
 import { decide } from '../../protocol/exchange-decision.ts';
-import { JWT_BEARER, type Step } from '../../protocol/exchanges.ts';
+import { JWT_BEARER, knownOf, type Step } from '../../protocol/exchanges.ts';
 import type { Feature, TokenRequest, VerifiedGrant } from '../../protocol/feature.ts';
 import { beginningOf, type ForeignJwt, readForeignJwt } from '../../protocol/foreign-jwt.ts';
 import { JwtRefused } from '../../protocol/jose-client.ts';
+import { allowedHop } from '../../protocol/open-call.ts';
 import { profileOf } from '../../protocol/profile.ts';
 import { replayMark } from '../../protocol/replay.ts';
 import { parseScope } from '../../protocol/scope.ts';
@@ -71,7 +72,8 @@ async function verify(request: TokenRequest, server: AuthorizationServer): Promi
   };
   const refuse = async (rule: string, code: ErrorCode): Promise<never> => {
     request.trace.reason = rule;
-    await server.exchanges.refuse({ ...step, scope: asked ?? [], rule }, now);
+    const known = await knownOf({ target, scope: asked ?? [], clientId: client.id }, server.catalogue);
+    await server.exchanges.refuse({ ...step, ...known, rule }, now);
     throw new OAuthError(code, REFUSALS[code] ?? 'Refused.');
   };
 
@@ -105,7 +107,7 @@ async function verify(request: TokenRequest, server: AuthorizationServer): Promi
   const call: Call = {
     ...beginning,
     act: policy.mode === 'impersonation' ? act : actingClient(client.id, act),
-    hops: [{ client: client.id, target: resource.resource, policy: policy.name }],
+    hops: [allowedHop(policy, scope, { scope: jwt.scope })],
     lineage: [],
     clients: [client.id],
     actorGrants: [],
@@ -153,7 +155,7 @@ async function read({ client, parameters, now, trace }: TokenRequest, server: Au
   } catch (error) {
     if (!(error instanceof JwtRefused)) throw error;
     trace.reason = `assertion: ${error.message}`;
-    throw notGood(error);
+    throw notGood({ cause: error });
   }
 }
 
@@ -164,9 +166,15 @@ function actingClient(sub: string, before: Actor | undefined): Actor {
 
 /** RFC 7523 §3-7: a `jti` is its issuer's, whoever presents it. */
 function markOf({ domain, jti, expiresAt }: ForeignJwt) {
-  return replayMark('authorization grant', domain.issuer, jti, expiresAt, notGood());
+  return replayMark(
+    'authorization grant',
+    domain.issuer,
+    jti,
+    expiresAt,
+    notGood({ reason: 'assertion: it was used' }),
+  );
 }
 
-function notGood(cause?: unknown): OAuthError {
-  return new OAuthError('invalid_grant', REFUSALS.invalid_grant ?? '', { cause });
+function notGood(why: OAuthErrorOptions): OAuthError {
+  return new OAuthError('invalid_grant', REFUSALS.invalid_grant ?? '', why);
 }

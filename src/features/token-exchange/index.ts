@@ -9,20 +9,18 @@
  */
 import type { Authorization } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
-import type { Call } from '../../protocol/call.ts';
+import type { AllowedHop, Call } from '../../protocol/call.ts';
 import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { ClientMetadataCheck } from '../../protocol/client.ts';
-import { type Step, TOKEN_EXCHANGE } from '../../protocol/exchanges.ts';
+import { knownOf, type Step, TOKEN_EXCHANGE } from '../../protocol/exchanges.ts';
 import type { Feature, TokenRequest, VerifiedGrant } from '../../protocol/feature.ts';
 import { JwtRefused } from '../../protocol/jose-client.ts';
+import { allowedHop } from '../../protocol/open-call.ts';
 import { type ActorToken, readActorToken } from './actor-token.ts';
 import { mintAuthorizationGrant } from './authorization-grant.ts';
 import { type ExchangeRequest, readRequest, TOKEN_TYPES } from './request.ts';
-import { type Allowed, type Destination, isThere, judge, Refused } from './rules.ts';
+import { type Allowed, type Destination, judge, Refused } from './rules.ts';
 import { readSubjectToken, type SubjectToken } from './subject-token.ts';
-
-/** In the record, for a target that is none. */
-const UNKNOWN = 'unknown';
 
 export function tokenExchange(): Feature {
   return {
@@ -46,16 +44,18 @@ async function verify(request: TokenRequest, server: AuthorizationServer): Promi
   const destination = await findDestination(asked.target, server);
   try {
     const policies = await server.catalogue.exchangePolicies();
-    const allowed = judge({ ...asked, subjectToken, actorToken }, destination, request, policies, server.issuer);
-    return exchanged({ ...allowed, subjectToken, actorToken: actorToken ?? undefined, destination }, request, server);
+    const judged = judge({ ...asked, subjectToken, actorToken }, destination, request, policies, server.issuer);
+    if (!judged.allowed) throw new Refused(judged.rule, judged.error, judged.policy?.source);
+    const acting = actorToken === 'not good' ? undefined : actorToken;
+    return exchanged({ ...judged, subjectToken, actorToken: acting, destination }, request, server);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     const { rule, source } = error;
     request.trace.reason = rule;
-    // Any text can be asked for; only what is known here is kept, so that nobody writes the record but us.
-    const target = isThere(destination) ? asked.target : UNKNOWN;
-    const step = stepOf(subjectToken, target, source, request);
-    await server.exchanges.refuse({ ...step, scope: asked.scope ?? [], rule }, request.now);
+    const { target, scope = [] } = asked;
+    const known = await knownOf({ target, scope, clientId: request.client.id }, server.catalogue);
+    const step = stepOf(subjectToken, known.target, source, request);
+    await server.exchanges.refuse({ ...step, scope: known.scope, rule }, request.now);
     throw error;
   }
 }
@@ -65,14 +65,14 @@ async function readTokens(
   { subject, actor }: ExchangeRequest,
   { client, now, trace }: TokenRequest,
   server: AuthorizationServer,
-): Promise<{ subjectToken: SubjectToken; actorToken: ActorToken | null | undefined }> {
+): Promise<{ subjectToken: SubjectToken; actorToken: ActorToken | 'not good' | undefined }> {
   try {
     const [subjectToken, actorToken] = await Promise.all([
       readSubjectToken(subject, client, now, server),
       actor && readActorToken(actor, client, now, server),
     ]);
     if (!subjectToken) throw new Refused('subject_token');
-    return { subjectToken, actorToken: actor && (actorToken ?? null) };
+    return { subjectToken, actorToken: actor && (actorToken ?? 'not good') };
   } catch (error) {
     // There is no call to record: nothing is known of this token, but that it is not good.
     if (error instanceof JwtRefused) {
@@ -153,7 +153,7 @@ function exchanged(exchange: Exchange, request: TokenRequest, server: Authorizat
 }
 
 /** The call after this step. Nothing in it comes from the request but who makes it. */
-function nextCall({ policy, actor, subjectToken, actorToken }: Exchange, clientId: string): Call {
+function nextCall({ policy, scope, actor, subjectToken, actorToken }: Exchange, clientId: string): Call {
   const { story, jti, ours } = subjectToken;
   // RFC 8693 §1.1: whoever shows an actor token wants to be seen.
   const seen = policy.mode === 'delegation' || actorToken !== undefined;
@@ -161,11 +161,16 @@ function nextCall({ policy, actor, subjectToken, actorToken }: Exchange, clientI
   return {
     ...story,
     act: seen ? { ...actor, ...(story.act && { act: story.act }) } : story.act,
-    hops: [...story.hops, { client: clientId, target: policy.target, policy: policy.name }],
+    hops: [...story.hops, allowedHop(policy, scope, story.hops.length === 0 ? fromOf(subjectToken) : undefined)],
     lineage: [...story.lineage, ...(ours ? [jti] : []), ...(actorToken ? [actorToken.jti] : [])],
     clients: [...new Set([...story.clients, clientId])],
     actorGrants: [...new Set([...story.actorGrants, ...grants])],
   };
+}
+
+/** A call that began here began at a client of ours. */
+function fromOf({ ours, scope, story: { origin } }: SubjectToken): AllowedHop['from'] {
+  return { scope, ...(ours && { client: origin.client_id }) };
 }
 
 /** Whatever ends first; each token ends with its grant already. */

@@ -6,8 +6,8 @@
  * The first rule that does not hold refuses, and is named in the log and in the record. The caller is told only what it could know:
  * of a token that is not its own, nothing.
  */
-import type { Actor } from '../../protocol/call.ts';
-import { hasSecret } from '../../protocol/client.ts';
+import type { Actor, Hop } from '../../protocol/call.ts';
+import { type Client, hasSecret } from '../../protocol/client.ts';
 import { confirms } from '../../protocol/confirmation.ts';
 import { type ErrorCode, OAuthError } from '../../protocol/errors.ts';
 import { decide, type Rule as PolicyRule } from '../../protocol/exchange-decision.ts';
@@ -40,17 +40,38 @@ export class Refused extends OAuthError {
   /** The audience of the subject token that counted, where it came to that. */
   readonly source: string | undefined;
 
-  constructor(rule: Rule, code: ErrorCode = 'invalid_request', source?: string) {
+  constructor(rule: Rule, code: ErrorCode = 'invalid_request', source?: string | undefined) {
     super(code, TOLD[rule]);
     this.rule = rule;
     this.source = source;
   }
 }
 
-export interface Asked extends ExchangeRequest {
-  readonly subjectToken: SubjectToken;
-  /** `null` where the one that was shown is not good. */
-  readonly actorToken: ActorToken | null | undefined;
+/** What cannot be known without the request itself, or of a token that is only supposed. */
+type NotAsked = 'not asked';
+
+/** One rule that was asked, in words for an operator. */
+export interface Finding {
+  readonly rule: Rule;
+  readonly holds: boolean | NotAsked;
+  readonly why: string;
+}
+
+/** A token as it was read, or supposed. */
+type Judged<Token, Unknown extends keyof Token> = {
+  readonly [Field in keyof Token]: Field extends Unknown ? Token[Field] | NotAsked : Token[Field];
+};
+export type JudgedSubject = Judged<
+  Pick<SubjectToken, 'sources' | 'held' | 'scope' | 'mayAct' | 'cnf' | 'limitedTo'> & {
+    readonly story: { readonly hops: readonly Hop[] };
+  },
+  'cnf' | 'limitedTo'
+>;
+type JudgedActor = Judged<{ readonly actor: Actor } & Pick<ActorToken, 'cnf'>, 'cnf'>;
+
+export interface Asked extends Pick<ExchangeRequest, 'target' | 'scope' | 'requestedType'> {
+  readonly subjectToken: JudgedSubject;
+  readonly actorToken: JudgedActor | 'not good' | undefined;
 }
 
 /** What is known of the target: at most one of the two. */
@@ -66,22 +87,62 @@ export interface Allowed {
   readonly actor: Actor;
 }
 
-/** @throws Refused by the first rule that does not hold */
+type Judgement = { readonly findings: readonly Finding[] } & (
+  | ({ readonly allowed: true } & Allowed)
+  | {
+      readonly allowed: false;
+      /** The first that does not hold, and what its caller is told. */
+      readonly rule: Rule;
+      readonly error: ErrorCode;
+      /** The policy that counted, where it came to that. */
+      readonly policy: ExchangePolicy | undefined;
+    }
+);
+
+/**
+ * Asks every rule in its order, up to the first that does not hold. Pure: `/token` throws what comes of it as {@link Refused}, and
+ * `gatehouse exchange-policies test` shows it.
+ * @param caller its `possession` is the key that the request proves, where there is a request
+ */
 export function judge(
   asked: Asked,
   destination: Destination,
-  { client, possession }: Pick<TokenRequest, 'client' | 'possession'>,
+  caller: { readonly client: Client; readonly possession: TokenRequest['possession'] | NotAsked },
   policies: ExchangePolicies,
   issuer: string,
-): Allowed {
+): Judgement {
   const { subjectToken, actorToken, target, scope } = asked;
-  const { story, sources, held, mayAct, cnf, limitedTo } = subjectToken;
-  if (!held && sources.length === 0) throw new Refused('subject_token');
-  if (actorToken === null) throw new Refused('actor_token');
-  // Bound stays bound, to the caller's own key; a key it shares with us would prove nothing (FAPI 2.0 SP §5.3.2.1-6).
-  if ((cnf || actorToken?.cnf) && hasSecret(client)) throw new Refused('authentication');
-  if (cnf && !(held ? confirms(possession, cnf) : possession)) throw new Refused('possession');
-  if (actorToken?.cnf && !confirms(possession, actorToken.cnf)) throw new Refused('possession');
+  const { client } = caller;
+  const findings: Finding[] = [];
+  const refuse = (rule: Rule, error: ErrorCode, why: string, policy?: ExchangePolicy): Judgement => {
+    findings.push({ rule, holds: false, why });
+    return { findings, allowed: false, rule, error, policy };
+  };
+
+  const { story, sources, held, mayAct, limitedTo } = subjectToken;
+  if (!held && sources.length === 0)
+    return refuse(
+      'subject_token',
+      'invalid_request',
+      `the token is neither ${client.id}'s own nor for an API that has it among its introspection_clients`,
+    );
+  const forWhat = sources.length > 0 ? `as one for ${sources.join(' and ')}` : 'as its own';
+  findings.push({ rule: 'subject_token', holds: true, why: `${client.id} may exchange the token ${forWhat}` });
+  if (actorToken === 'not good')
+    return refuse('actor_token', 'invalid_request', `the actor token is not good, or not ${client.id}'s own`);
+  if (actorToken) {
+    const holds = actorToken.cnf === 'not asked' ? actorToken.cnf : true;
+    findings.push({
+      rule: 'actor_token',
+      holds,
+      why: `an actor token of ${client.id} says that ${actorToken.actor.sub} acts`,
+    });
+  }
+
+  for (const finding of ofKeys(subjectToken, actorToken, caller)) {
+    if (finding.holds === false) return refuse(finding.rule, 'invalid_request', finding.why);
+    findings.push(finding);
+  }
 
   const actor = actorToken?.actor ?? { sub: client.id };
   const decision = decide(
@@ -99,16 +160,70 @@ export function judge(
     },
     policies,
   );
-  if (!decision.allowed) throw new Refused(decision.rule, decision.error, decision.policy?.source);
+  findings.push(...decision.findings);
+  if (!decision.allowed) {
+    const { rule, error, policy } = decision;
+    return { findings, allowed: false, rule, error, policy };
+  }
+
   const { policy } = decision;
-  if (!isThere(destination) || limitedTo?.includes(target) === false)
-    throw new Refused('target', 'invalid_target', policy.source);
-  if (!takes(destination, asked.requestedType)) throw new Refused('target', 'invalid_request', policy.source);
-  return { policy, scope: decision.scope, actor };
+  if (!isThere(destination)) return refuse('target', 'invalid_target', `${target} is not registered any more`, policy);
+  if (limitedTo === 'not asked')
+    findings.push({ rule: 'target', holds: limitedTo, why: 'whether the token names what alone it is good for' });
+  else if (limitedTo?.includes(target) === false)
+    return refuse('target', 'invalid_target', `the token is good for ${limitedTo.join(' and ')} only`, policy);
+  if (!takes(destination, asked.requestedType))
+    return refuse('target', 'invalid_request', `${target} takes no such token`, policy);
+  findings.push({ rule: 'target', holds: true, why: `${target} is registered` });
+  return { findings, allowed: true, policy, scope: decision.scope, actor };
+}
+
+/** Bound stays bound, to the caller's own key; a key it shares with us would prove nothing (FAPI 2.0 SP §5.3.2.1-6). */
+function ofKeys(
+  { cnf, held }: JudgedSubject,
+  actorToken: JudgedActor | undefined,
+  { client, possession }: Parameters<typeof judge>[2],
+): Finding[] {
+  const tokens = [
+    // Whoever does not hold the token has another key than it: any of its own will do.
+    { what: 'the token', cnf, sameKey: held },
+    { what: 'the actor token', cnf: actorToken?.cnf, sameKey: true },
+  ];
+  const bound = tokens.flatMap((token) =>
+    token.cnf && token.cnf !== 'not asked' ? [{ ...token, cnf: token.cnf }] : [],
+  );
+  const unknown = tokens.filter((token) => token.cnf === 'not asked');
+  const keyless = hasSecret(client);
+  return [
+    ...bound.slice(0, 1).map(
+      ({ what }): Finding => ({
+        rule: 'authentication',
+        holds: !keyless,
+        why: `${what} is bound to a key, and ${client.id} authenticates ${keyless ? 'without one' : 'with one'}`,
+      }),
+    ),
+    ...bound.map(({ what, cnf: key, sameKey }): Finding => {
+      if (possession === 'not asked')
+        return {
+          rule: 'possession',
+          holds: possession,
+          why: `${what} is bound to a key: the request has to prove one`,
+        };
+      const proven = sameKey ? confirms(possession, key) : possession !== undefined;
+      return { rule: 'possession', holds: proven, why: `the request proves ${proven ? 'the' : 'no'} key for ${what}` };
+    }),
+    ...unknown.map(
+      ({ what }): Finding => ({
+        rule: keyless ? 'authentication' : 'possession',
+        holds: 'not asked',
+        why: `whether ${what} is bound to a key${keyless ? `, which ${client.id} could not exchange` : ''}`,
+      }),
+    ),
+  ];
 }
 
 /** A policy may name what an operator has removed since. */
-export function isThere({ resource, domain }: Destination): boolean {
+function isThere({ resource, domain }: Destination): boolean {
   return resource !== undefined || domain !== undefined;
 }
 

@@ -15,6 +15,7 @@ import type { Confirmation } from '../../protocol/confirmation.ts';
 import { TOKEN_EXCHANGE } from '../../protocol/exchanges.ts';
 import { beginningOf, type ForeignJwt, readForeignJwt } from '../../protocol/foreign-jwt.ts';
 import { readIdToken } from '../../protocol/id-token.ts';
+import { JwtRefused } from '../../protocol/jose-client.ts';
 import type { StandingToken } from '../../protocol/ledger.ts';
 import { profileOf } from '../../protocol/profile.ts';
 import type { PresentedToken } from './request.ts';
@@ -60,7 +61,7 @@ export async function readSubjectToken(
     case 'id_token':
       return ofIdToken(value, client, now, server);
     case 'jwt':
-      return ofForeignJwt(await readForeignJwt(value, now, server, profileOf(client, server.profile)), client);
+      return ofForeignJwt(await readForeignJwt(value, now, server, profileOf(client, server.profile)));
   }
 }
 
@@ -125,17 +126,16 @@ async function ofIdToken(
   };
 }
 
-/**
- * Addressed to us by another domain, for whoever presents it: a policy says who that may be, and under ID-JAG the token too.
- */
-function ofForeignJwt(jwt: ForeignJwt, client: Client): SubjectToken {
+/** Addressed to us by another domain, for whoever presents it: a policy says who that may be. */
+function ofForeignJwt(jwt: ForeignJwt): SubjectToken {
+  // What is good once at one door would be good as often as one likes at this one.
+  if (jwt.isGrant) throw new JwtRefused('it is an authorization grant');
   const { domain, jti, scope, resources, authentication, mayAct, cnf, expiresAt } = jwt;
-  const held = !jwt.namesOurClient || jwt.clientId === client.id;
   return {
     jti,
     story: { ...beginningOf(jwt, TOKEN_EXCHANGE), hops: [], lineage: [], clients: [], actorGrants: [] },
-    sources: held ? [domain.issuer] : [],
-    held,
+    sources: [domain.issuer],
+    held: true,
     ours: false,
     user: undefined,
     grantId: undefined,
