@@ -166,7 +166,7 @@ describe('on data that another profile has made', () => {
 
     server = await start(env);
     const back = await readDemo(file);
-    expect(Object.keys(back.clients).sort()).toEqual(['photos-api', 'photos-web', 'storage-api']);
+    expect(Object.keys(back.clients).sort()).toEqual(['archive-api', 'photos-api', 'photos-web', 'storage-api']);
     await server.stop();
   });
 });

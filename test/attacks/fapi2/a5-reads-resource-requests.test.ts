@@ -121,13 +121,24 @@ describe('A5, who reads requests to APIs afterwards', () => {
 
   it('A5-4 AZ: a token is nothing to exchange: by no grant, and to no other client', async () => {
     const token = photos.access_token;
-    for (const client of [world.evil, world.app]) {
-      const { status, json } = await askTokens(world, client, {
-        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
-        subject_token: token,
-        subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
-      });
-      expect([status, json.error]).toEqual([400, 'unsupported_grant_type']);
+    const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+    const api = await world.fapiClient('another-api', { grant_types: [exchange], redirect_uris: [] });
+    // Even an API that may exchange is neither who this token is for nor who holds it: it gets what garbage gets.
+    for (const [client, refusal] of [
+      [world.evil, 'unauthorized_client'],
+      [world.app, 'unauthorized_client'],
+      [api, 'invalid_request'],
+    ] as const) {
+      const asked = (subject_token: string) =>
+        askTokens(world, client, {
+          grant_type: exchange,
+          subject_token,
+          subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+          resource: PHOTOS,
+        });
+      const { status, json, text } = await asked(token);
+      expect([status, json.error]).toEqual([400, refusal]);
+      expect(text).toBe((await asked('garbage')).text);
     }
     for (const grant_type of ['authorization_code', 'refresh_token']) {
       const given = { grant_type, code: token, refresh_token: token, code_verifier: pkce().verifier };
