@@ -21,9 +21,9 @@ export function postgresExchanges(database: Sql): Exchanges {
           INSERT INTO exchanges (id, secret_hash, txn, parent, client_id, subject, user_id, grant_id, actor_grants, lineage, clients, hops,
                                  act, origin, authentication, policy, source, target, scope, audience, cnf, issued_token_type, issued_at,
                                  expires_at, request_id)
-          SELECT ${jti}::uuid, ${accessToken?.hash ?? null}::bytea, ${step.txn}::text, ${step.parent}::text, ${step.clientId}::text,
-                 ${step.subject}::text, ${step.userId ?? null}::uuid, ${step.grantId ?? null}::uuid, ${[...call.actorGrants]}::uuid[],
-                 ${[...call.lineage]}::uuid[], ${[...call.clients]}::text[], ${json(call.hops)}, ${json(call.act)}, ${json(step.origin)},
+          SELECT ${jti}::uuid, ${accessToken?.hash ?? null}::bytea, ${call.txn}::text, ${step.parent}::text, ${step.clientId}::text,
+                 ${call.subject}::text, ${step.userId ?? null}::uuid, ${step.grantId ?? null}::uuid, ${[...call.actorGrants]}::uuid[],
+                 ${[...call.lineage]}::uuid[], ${[...call.clients]}::text[], ${json(call.hops)}, ${json(call.act)}, ${json(call.origin)},
                  ${json(signedIn)}, ${call.hops.at(-1)?.policy ?? null}::text, ${step.source ?? null}::text, ${step.target}::text, ${[...step.scope]}::text[],
                  ${[...step.audience]}::text[], ${json(cnf)}, ${step.issuedTokenType}::text, ${now}::timestamptz, ${expiresAt}::timestamptz,
                  ${step.requestId}::text

@@ -32,7 +32,8 @@ export interface Step {
   readonly requestId: string;
 }
 
-export interface AllowedStep extends Step {
+/** What it shares with its call is the call's to say. */
+export interface AllowedStep extends Omit<Step, 'txn' | 'origin' | 'subject' | 'hops'> {
   /** As it is after this step. */
   readonly call: Call;
   readonly scope: readonly string[];

@@ -138,7 +138,7 @@ function exchanged(exchange: Exchange, request: TokenRequest, server: Authorizat
     answer: { issued_token_type: issuedTokenType, ...(domain && { token_type: 'N_A' }) },
     newRefreshToken: false,
     async spend(minted) {
-      const step = { ...stepOf(subjectToken, policy.target, policy.source, request), hops: call.hops };
+      const step = stepOf(subjectToken, policy.target, policy.source, request);
       // What our grants say of the sign-in need not be said again.
       const authentication = subjectToken.grantId === undefined ? subjectToken.authentication : undefined;
       const used = await server.exchanges.record(

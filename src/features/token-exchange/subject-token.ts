@@ -20,12 +20,10 @@ import type { StandingToken } from '../../protocol/ledger.ts';
 import { profileOf } from '../../protocol/profile.ts';
 import type { PresentedToken } from './request.ts';
 
-/** A call as a token tells it; which policy allows the next step is not known yet. */
-export type Story = Omit<Call, 'policy'>;
-
 export interface SubjectToken {
   readonly jti: string;
-  readonly story: Story;
+  /** The call so far. */
+  readonly story: Call;
   /** What it is addressed to, as far as this client may take it from there: what policies call their source. */
   readonly sources: readonly string[];
   /** Whether it is this client that holds it by right, and so any key that it is bound to. */
@@ -152,7 +150,7 @@ function ofForeignJwt(jwt: ForeignJwt): SubjectToken {
 function firstStory(
   { jti, clientId, grantId, user, issuedAt }: Pick<StandingToken, 'jti' | 'clientId' | 'grantId' | 'user' | 'issuedAt'>,
   subject: string,
-): Story {
+): Call {
   return {
     txn: jti,
     origin: {
