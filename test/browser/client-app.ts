@@ -9,7 +9,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import * as client from 'openid-client';
 import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
-import { freePort, type TestServer } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
+import type { TestServer } from '../support/server.ts';
 
 /** One authorization response, as the app received it, and what it got for it. */
 export interface Arrival {

@@ -6,7 +6,8 @@ import { startWebApp } from '../../examples/photos/web-app.ts';
 import { DEMO_USERS } from '../../src/operator/demo-data.ts';
 import { addExchangePolicy } from '../../src/operator/exchange-policies.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
-import { freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
 
 export interface PhotosHouse extends TestServer {
   /** Origin of the web app, which serves the browser-only app too. */

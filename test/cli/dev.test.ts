@@ -9,7 +9,7 @@ import { makeCertificate } from '../support/certificate.ts';
 import { createDatabase } from '../support/database.ts';
 import { commandLinesNaming } from '../support/embedded-commands.ts';
 import { type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
-import { freePort } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
 
 // Each starts processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { decide, signIn, TestBrowser } from '../support/browser.ts';
 import { createDatabase } from '../support/database.ts';
 import { type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
-import { freePort } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
 
 // Each starts processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });

@@ -13,7 +13,8 @@ import { endSession, listSessions } from '../../src/postgres/sessions.pg.ts';
 import { formsOf, type TestBrowser, type Visit } from '../support/browser.ts';
 import { createDatabase } from '../support/database.ts';
 import { LogoutReceiver } from '../support/logout-receiver.ts';
-import { freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
 import { authorizationOf, relyingParty, tokensOf } from './relying-party.ts';
 
 const CALLBACK = 'https://app.example/callback';

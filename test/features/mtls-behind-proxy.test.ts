@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateFiles } from '../support/certificate.ts';
 import { base64Of, escapedPemOf, type ProxiedWorld, startProxiedWorld } from '../support/mtls-world.ts';
-import { freePort } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
 
 const ASK = { grant_type: 'client_credentials', client_id: 'app' };
 const MACHINE = { grant_types: ['client_credentials'], scope: 'things.read' };

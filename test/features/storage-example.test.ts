@@ -7,7 +7,8 @@ import { startStorageApi } from '../../examples/photos/storage-api.ts';
 import { addExchangePolicy } from '../../src/operator/exchange-policies.ts';
 import { fapi2MessageSigning } from '../../src/protocol/profile.ts';
 import { type ClientKey, clientKey } from '../support/client-key.ts';
-import { freePort, startTestServer, type TestServer } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
+import { startTestServer, type TestServer } from '../support/server.ts';
 
 let gatehouse: TestServer;
 let storage: string;

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { formTo, TestBrowser } from '../support/browser.ts';
 import { createDatabase } from '../support/database.ts';
 import { type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
-import { freePort } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
 import { ask, query, serveEnvironment, statusOf } from '../support/serving.ts';
 
 // Each starts processes, on a machine that may be busy.

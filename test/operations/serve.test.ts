@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
 import { createDatabase } from '../support/database.ts';
 import { type Ended, type Gatehouse, gatehouse, Workbench } from '../support/gatehouse.ts';
+import { freePort } from '../support/ports.ts';
 import { Relay } from '../support/relay.ts';
-import { freePort } from '../support/server.ts';
 import { ask, query, register, serveEnvironment, statusOf } from '../support/serving.ts';
 
 // Each starts processes, on a machine that may be busy.

@@ -1,7 +1,5 @@
 /** The applications of examples/photos, over real HTTP, with the foreign issuer as their Gatehouse. */
 
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startArchiveApi } from '../../examples/photos/archive-api.ts';
@@ -11,6 +9,7 @@ import { startPhotosApi } from '../../examples/photos/photos-api.ts';
 import { drawPicture, PICTURE_NAMES } from '../../examples/photos/pictures.ts';
 import { startStorageApi } from '../../examples/photos/storage-api.ts';
 import { startWebApp } from '../../examples/photos/web-app.ts';
+import { freePort } from '../support/ports.ts';
 import { ask } from './api.ts';
 import { type AuthorizingIssuer, startAuthorizingIssuer } from './authorizing-issuer.ts';
 import { makeProofKey, prove } from './proof-key.ts';
@@ -60,15 +59,6 @@ beforeEach(() => {
   Object.assign(gatehouse, { lifetime: 300, refusal: undefined });
   for (const list of [gatehouse.authorizations, gatehouse.grants, gatehouse.revoked]) list.length = 0;
 });
-
-/** A port nobody listens on; the applications must know theirs before they start. */
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, 'localhost', resolve));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** A browser with one cookie that follows no redirect by itself. */
 class Visitor {

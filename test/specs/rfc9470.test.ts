@@ -17,7 +17,7 @@ import { tally } from '../support/attack-aftermath.ts';
 import { authorizePath, decide, pkce, post, responseOf, signIn, TestBrowser, type Visit } from '../support/browser.ts';
 import { clientKey } from '../support/client-key.ts';
 import { pushedPath } from '../support/dpop-world.ts';
-import { freePort } from '../support/server.ts';
+import { freePort } from '../support/ports.ts';
 import { introspect, startWorld, type World } from '../support/world.ts';
 
 const PASSWORD = 'urn:gatehouse:acr:password';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createDatabase } from './database.ts';
-import { freePort } from './server.ts';
+import { freePort } from './ports.ts';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
 

@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import { resourceServer } from 'gatehouse/resource-server';
 import { vi } from 'vitest';
 import type { CertificateFiles } from './certificate.ts';
-import { freePort } from './server.ts';
+import { freePort } from './ports.ts';
 import { trustingFetch } from './trusting-fetch.ts';
 
 export interface FapiApi {

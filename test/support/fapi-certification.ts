@@ -12,8 +12,9 @@ import { type CertificateFiles, makeAuthority, makeSelfSigned } from './certific
 import { type ClientKey, clientKey } from './client-key.ts';
 import { DETAILS, type FapiApi, startFapiApi } from './fapi-api.ts';
 import { gatehouse } from './gatehouse.ts';
+import { freePort } from './ports.ts';
 import { type ProofKey, proofKey } from './proof-key.ts';
-import { freePort, startTestServer, type TestServer } from './server.ts';
+import { startTestServer, type TestServer } from './server.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from './template.ts';
 import { trustingFetch } from './trusting-fetch.ts';
 

@@ -16,7 +16,8 @@ import {
   makeSelfSigned,
   type TestAuthority,
 } from './certificate.ts';
-import { freePort, startTestServer, type TestServer } from './server.ts';
+import { freePort } from './ports.ts';
+import { startTestServer, type TestServer } from './server.ts';
 import { trustingFetch } from './trusting-fetch.ts';
 
 export const CALLBACK = 'https://app.example/callback';

@@ -19,7 +19,7 @@ import { startPhotosApi } from '../../examples/photos/photos-api.ts';
 import { startStorageApi } from '../../examples/photos/storage-api.ts';
 import { startWebApp } from '../../examples/photos/web-app.ts';
 import { launchChromium } from './chromium.ts';
-import { freePort } from './server.ts';
+import { freePort } from './ports.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const FOLDER = join(ROOT, 'screenshots', 'product');

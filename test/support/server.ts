@@ -3,7 +3,6 @@
  * verbs. Two of them on one database are two nodes.
  */
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { rulesFor } from '../../src/cli/workplace.ts';
@@ -15,6 +14,7 @@ import { registerUser } from '../../src/operator/users.ts';
 import type { Context } from '../../src/protocol/context.ts';
 import { type RunningServer, startServer } from '../../src/server.ts';
 import { createDatabase } from './database.ts';
+import { freePort } from './ports.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from './template.ts';
 
 export const TEST_COOKIE_KEY = Buffer.alloc(32, 9);
@@ -132,20 +132,6 @@ function movableClock(): TestServer['clock'] {
 
 function collecting(lines: string[]): Logger {
   return pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-}
-
-/** A port nobody listens on. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, 'localhost', () => {
-      const address = server.address();
-      server.close(() =>
-        address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port')),
-      );
-    });
-  });
 }
 
 /** Waits until a server has heard of a change that was made past it: within a second, mostly at once. */

@@ -9,7 +9,8 @@ import { openDatabase } from '../../src/postgres/database.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { Passwords } from '../../src/protocol/secrets.ts';
 import { systemContext } from '../../src/server.ts';
-import { freePort, TEST_COOKIE_KEY } from './server.ts';
+import { freePort } from './ports.ts';
+import { TEST_COOKIE_KEY } from './server.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from './template.ts';
 
 /** Behind a proxy on this machine, on a free port of 127.0.0.1. */

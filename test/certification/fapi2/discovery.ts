@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ConnectionOptions, connect, createServer } from 'node:tls';
 import { expect } from 'vitest';
 import { FAPI_ALGS, type Fapi } from '../../support/fapi-certification.ts';
-import { freePort } from '../../support/server.ts';
+import { freePort } from '../../support/ports.ts';
 import { REGISTERED } from '../registered-metadata.ts';
 import type { Run } from './plan.ts';
 
