@@ -1,17 +1,18 @@
 /**
  * The connection to PostgreSQL: Kysely over one pool of `pg`.
  *
- * - Kysely sends unnamed statements, which PostgreSQL plans anew each time. Here every statement with parameters gets a
- *   name made from its text, so each connection plans it once (2 to 3 times as fast), and such connections ask for
- *   generic plans, or with many partitions PostgreSQL would plan anew after all. Behind a transaction pooler neither
- *   works: `prepared: false`.
+ * - Kysely compiles a statement each time and sends it unnamed, so PostgreSQL plans it each time. Here its text is made
+ *   once (remembering-compiler.ts), and every statement with parameters gets a name made from the text, so each
+ *   connection plans it once (2 to 3 times as fast), as {@link SETTINGS} say. Behind a transaction pooler neither works:
+ *   `prepared: false`.
  * - What means "the database is away" becomes {@link Unavailable}, once, here.
  * - An INSERT whose partition is missing (the job that makes them was late) has it made and is sent again.
  */
 import { createHash } from 'node:crypto';
-import { Kysely, PostgresDialect, type PostgresPool, type PostgresPoolClient } from 'kysely';
+import { Kysely, type PostgresPool, type PostgresPoolClient } from 'kysely';
 import pg from 'pg';
 import { Unavailable } from '../protocol/errors.ts';
+import { RememberingDialect } from './remembering-compiler.ts';
 
 /** Statements are written as `sql` templates, so the tables need no types here. */
 export type Sql = Kysely<unknown>;
@@ -41,7 +42,7 @@ export interface Database {
 
 export function openDatabase(options: DatabaseOptions): Database {
   const pool = new NamingPool(options);
-  const sql = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  const sql = new Kysely<unknown>({ dialect: new RememberingDialect({ pool }) });
   return {
     sql,
     get roundTrips() {
@@ -50,6 +51,22 @@ export function openDatabase(options: DatabaseOptions): Database {
     close: () => sql.destroy(),
   };
 }
+
+/**
+ * For connections that keep their plans. What they run looks rows up by their keys, so the plan that is right for ten million
+ * rows is the right one for ten; but a plan is made once, when a table may still be empty and reading all of it looks cheap.
+ * docs/operations.md has the same for the role, where a transaction pooler takes no settings from its callers.
+ */
+export const SETTINGS = [
+  // With many partitions PostgreSQL would plan each call anew, which costs more than to run it.
+  'plan_cache_mode=force_generic_plan',
+  // Both read a whole table, in all its partitions, to find one row.
+  'enable_hashjoin=off',
+  'enable_mergejoin=off',
+  'enable_seqscan=off',
+  // Before PostgreSQL 18 the line above counts as cost where there is no index to use, and so would call the compiler.
+  'jit=off',
+] as const;
 
 class NamingPool implements PostgresPool {
   roundTrips = 0;
@@ -68,7 +85,10 @@ class NamingPool implements PostgresPool {
       idleTimeoutMillis: 30_000,
       query_timeout: timeout,
       application_name: 'gatehouse',
-      ...(options.prepared && { statement_timeout: timeout, options: '-c plan_cache_mode=force_generic_plan' }),
+      ...(options.prepared && {
+        statement_timeout: timeout,
+        options: SETTINGS.map((setting) => `-c ${setting}`).join(' '),
+      }),
     });
     this.#pool.on('error', (error) => options.onError?.(error));
   }
@@ -137,7 +157,7 @@ function overOne(client: pg.PoolClient): Sql {
   const query = (text: string, values: readonly unknown[]) => client.query({ text, values: [...values] });
   const connection = { query, release: () => undefined } as unknown as PostgresPoolClient;
   const pool: PostgresPool = { connect: async () => connection, end: async () => undefined };
-  return new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  return new Kysely<unknown>({ dialect: new RememberingDialect({ pool }) });
 }
 
 function codeOf(error: unknown): string {
