@@ -5,7 +5,6 @@
  *              └─yes─▶ keys, jobs, registries ─▶ listen ─▶ SIGTERM: not ready, drain, flush, close
  */
 import cluster from 'node:cluster';
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
@@ -37,8 +36,7 @@ import type { Job } from './protocol/feature.ts';
 import { KeyEncryption } from './protocol/key-encryption.ts';
 import { assemble } from './protocol/registries.ts';
 import { Passwords } from './protocol/secrets.ts';
-
-export const systemContext: Context = { now: () => new Date(), random: (size) => randomBytes(size) };
+import { systemContext } from './system-context.ts';
 
 export interface StartOptions {
   readonly config: Config;
@@ -79,12 +77,20 @@ function withoutValues(error: Error): object {
   return rest;
 }
 
+/**
+ * Lines are gathered for a tenth of a second at most, or a few of them, and written beside the event loop: a write each
+ * holds up whoever is waited for, and a full pipe all of them. An end of the process writes what is left; only a kill
+ * that cannot be caught loses the last moment.
+ */
 export function createLogger(level: string): Logger {
-  return pino({
-    level,
-    redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
-    serializers: { err: withoutValues },
-  });
+  return pino(
+    {
+      level,
+      redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
+      serializers: { err: withoutValues },
+    },
+    pino.destination({ sync: false, minLength: 4096, periodicFlush: 100 }),
+  );
 }
 
 /**

@@ -24,7 +24,7 @@ import { KeyEncryption } from '../protocol/key-encryption.ts';
 import { oauth21, type Profile, profiles } from '../protocol/profile.ts';
 import { assemble, type Registries, registrationRules } from '../protocol/registries.ts';
 import { Passwords } from '../protocol/secrets.ts';
-import { systemContext } from '../server.ts';
+import { systemContext } from '../system-context.ts';
 
 export interface Workplace {
   readonly database: Sql;

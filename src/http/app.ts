@@ -137,7 +137,10 @@ async function foundation(options: AppOptions, origin: string, certificatesCount
   app.decorate('door', { origin, certificate: certificateReader(config, certificatesCount) });
 
   observe(app, options.metrics, options.audit);
-  app.addHook('onRequest', async (_request, reply) => setCommonHeaders(reply, hsts));
+  app.addHook('onRequest', (_request, reply, done) => {
+    setCommonHeaders(reply, hsts);
+    done();
+  });
   app.removeAllContentTypeParsers();
   await app.register(fastifyFormbody, {
     // A parser's own limit comes before the application's.

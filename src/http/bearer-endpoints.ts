@@ -42,7 +42,10 @@ export function bearerEndpoints(
   server: AuthorizationServer,
   endpoints: readonly BearerEndpoint[],
 ): void {
-  app.addHook('onRequest', async (_request, reply) => setApiHeaders(reply));
+  app.addHook('onRequest', (_request, reply, done) => {
+    setApiHeaders(reply);
+    done();
+  });
   app.setErrorHandler((error, request, reply) => {
     const told = tellable(error);
     note(request, error, told);

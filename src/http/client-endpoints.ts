@@ -25,7 +25,10 @@ export function clientEndpoints(
   server: AuthorizationServer,
   endpoints: readonly ClientEndpoint[],
 ): void {
-  app.addHook('onRequest', async (_request, reply) => setApiHeaders(reply));
+  app.addHook('onRequest', (_request, reply, done) => {
+    setApiHeaders(reply);
+    done();
+  });
   app.setErrorHandler((error, request, reply) => {
     const told = tellable(error);
     note(request, error, told);

@@ -1,4 +1,5 @@
 /** From Fastify's request to the kernel's: parameters parsed strictly, headers counted, nothing interpreted. */
+import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { OAuthError } from '../protocol/errors.ts';
 import { type EndpointRequest, LONGEST_URL, Parameters, parseForm } from '../protocol/message.ts';
@@ -20,8 +21,8 @@ export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointR
     now,
     method: request.method,
     parameters: new Parameters(parseForm(text)),
-    authorization: request.raw.headersDistinct.authorization ?? [],
-    dpop: request.raw.headersDistinct.dpop ?? [],
+    authorization: headerValues(request.raw, 'authorization'),
+    dpop: headerValues(request.raw, 'dpop'),
     address: door.origin + pathOf(request),
     certificate: door.certificate(request, now),
     accept: request.headers.accept,
@@ -29,6 +30,20 @@ export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointR
     source: request.ip,
     trace: request.trace,
   };
+}
+
+/**
+ * Every value that a header arrived with, however often it was sent: to be refused by whoever must not choose. Read from what
+ * came, because Node would sort all headers for these.
+ * @param name in lower case
+ */
+function headerValues({ rawHeaders }: IncomingMessage, name: string): string[] {
+  const values: string[] = [];
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const [header, value] = [rawHeaders[at], rawHeaders[at + 1]];
+    if (header?.length === name.length && header.toLowerCase() === name && value !== undefined) values.push(value);
+  }
+  return values;
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -94,10 +94,12 @@ export function workersMetrics(): ReadableMetrics {
 export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: Observed) => void): void {
   app.decorateRequest('trace', null as unknown as Trace);
   app.decorateRequest('refusal', undefined);
-  app.addHook('onRequest', async (request) => {
+  // Hooks of every request take a callback: each promise would be one more turn of the event loop's queue.
+  app.addHook('onRequest', (request, _reply, done) => {
     request.trace = {};
+    done();
   });
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'unknown';
     const { trace } = request;
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
@@ -113,9 +115,11 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
       },
       'answered',
     );
-    if (trace.event === undefined || NOT_AUDITED.has(trace.event)) return;
-    metrics.happened(trace.event);
-    audit(observed(request, route, trace.event, reply.statusCode >= 400));
+    if (trace.event !== undefined && !NOT_AUDITED.has(trace.event)) {
+      metrics.happened(trace.event);
+      audit(observed(request, route, trace.event, reply.statusCode >= 400));
+    }
+    done();
   });
 }
 
@@ -124,7 +128,7 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
  * of events, each time it is tried again. One unknown client_id would silence the audit trail.
  */
 function cut(text: string): string {
-  return [...text].slice(0, 200).join('');
+  return text.length <= 200 ? text : [...text].slice(0, 200).join('');
 }
 
 function observed(request: FastifyRequest, route: string, event: string, refused: boolean): Observed {

@@ -9,12 +9,16 @@ import { type ClaimsRequest, NO_CLAIMS } from '../protocol/claims-request.ts';
 import type { Confirmation } from '../protocol/confirmation.ts';
 import type { AuthorizationDetail } from '../protocol/details-type.ts';
 import type { Minted } from '../protocol/feature.ts';
-import type { Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
+import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
+import { gathering, inPlace } from './gathering.ts';
 import { queueLogouts } from './logout-outbox.pg.ts';
 import { toUser } from './people.pg.ts';
 import { andAllMarked, postgresReplayMarks, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
+
+/** A time, or the column that has it where one statement asks for several. */
+type Moment = Date | RawBuilder<Date>;
 
 /** Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. */
 export const rootsOfGrant = sql`
@@ -23,7 +27,7 @@ export const rootsOfGrant = sql`
   LEFT JOIN sign_ins i ON i.id = g.sign_in_id`;
 
 /** True when the grant `g` of {@link rootsOfGrant} stands; NULL or false otherwise. */
-export const grantStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
+export const grantStands = (now: Moment): RawBuilder<boolean> => sql<boolean>`(
   g.revoked_at IS NULL AND g.expires_at > ${now}
   AND u.disabled_at IS NULL AND u.epoch = g.user_epoch
   AND coalesce(k.epoch, 0) = g.consent_epoch
@@ -196,9 +200,17 @@ function toStory(row: ExchangedRow): Pick<StandingToken, 'call' | 'authenticatio
 }
 
 export function postgresLedger(database: Sql): Ledger {
+  const store = gathering((tokens: readonly AccessTokenRecord[]) => storeAll(database, tokens));
+  const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
+  const confirm = gathering((presented: readonly PresentedJwt[]) => confirmAll(database, presented));
   return {
     async record(token, marks) {
       if (!token) return marks.length === 0 ? undefined : postgresReplayMarks(database).claim(marks);
+      if (marks.length === 0) {
+        await store(token);
+        return undefined;
+      }
+      // Not gathered: of two equal proofs in one statement both would be told that theirs was new.
       const { rows } = await sql<Spent>`
         ${withMarks(marks)} recorded AS (
           INSERT INTO access_tokens (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
@@ -211,18 +223,7 @@ export function postgresLedger(database: Sql): Ledger {
       return usedMark(marks, rows[0]);
     },
 
-    async findAccessToken(credential: Credential, now: Date): Promise<StandingToken | undefined> {
-      const { rows } = await sql<TokenRow>`
-        SELECT t.id, t.client_id, t.scope, t.authorization_details, t.audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
-        FROM access_tokens t
-        JOIN clients c ON c.id = t.client_id
-        LEFT JOIN grants g ON g.id = t.grant_id
-        ${rootsOfGrant}
-        WHERE t.id = ${credential.id} AND t.secret_hash = ${credential.hash}
-          AND t.revoked_at IS NULL AND t.expires_at > ${now} AND ${clientStands}
-          AND (t.grant_id IS NULL OR ${grantStands(now)})`.execute(database);
-      return rows[0] && toStanding(rows[0], 'access_token');
-    },
+    findAccessToken: (credential: Credential, now: Date) => find({ credential, now }),
 
     async findExchanged(jti: string, hash: Buffer | undefined, now: Date): Promise<StandingToken | undefined> {
       const { rows } = await sql<ExchangedRow>`
@@ -252,17 +253,7 @@ export function postgresLedger(database: Sql): Ledger {
       return rows[0] && toStanding(rows[0], 'refresh_token');
     },
 
-    async confirm(token: SignedToken, now: Date) {
-      const { rows } = await sql<GrantRow>`
-        SELECT ${grantColumns}
-        FROM clients c
-        LEFT JOIN grants g ON g.id = ${token.grantId ?? null}::uuid
-        ${rootsOfGrant}
-        WHERE c.id = ${token.clientId} AND ${clientStands}
-          AND (${token.grantId ?? null}::uuid IS NULL OR ${grantStands(now)})
-          AND NOT EXISTS (SELECT FROM revocation_marks m WHERE m.id = ${token.jti})`.execute(database);
-      return rows[0] && { user: toGrantUser(rows[0]), claims: rows[0].requested_claims ?? NO_CLAIMS };
-    },
+    confirm: (token: SignedToken, now: Date) => confirm({ token, now }),
 
     async revokeAccessToken(credential: Credential, clientId: string, now: Date): Promise<Revocation> {
       const { rows } = await sql<{ client_id: string }>`
@@ -317,6 +308,75 @@ export function postgresLedger(database: Sql): Ledger {
       await revokeGrant(database, grantId, reason, now);
     },
   };
+}
+
+/** Tokens that come from no grant, in one statement; all of them or, when it fails, none. */
+async function storeAll(database: Sql, tokens: readonly AccessTokenRecord[]): Promise<undefined[]> {
+  // Neither a scope token nor an audience holds a space (RFC 6749 §3.3, RFC 3986): arrays of arrays need equal lengths.
+  const column = <T>(of: (token: AccessTokenRecord) => T) => tokens.map(of);
+  const serialized = (value: object | undefined) => (value ? JSON.stringify(value) : null);
+  await sql`
+    INSERT INTO access_tokens (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
+    SELECT id, secret_hash, client_id, string_to_array(scope, ' '), authorization_details, string_to_array(audience, ' '), cnf, issued_at, expires_at
+    FROM unnest(
+      ${column(({ id }) => id)}::uuid[], ${column(({ hash }) => hash)}::bytea[], ${column(({ clientId }) => clientId)}::text[],
+      ${column(({ scope }) => scope.join(' '))}::text[],
+      ${column(({ authorizationDetails }) => serialized(authorizationDetails.length > 0 ? authorizationDetails : undefined))}::jsonb[],
+      ${column(({ audience }) => audience.join(' '))}::text[], ${column(({ cnf }) => serialized(cnf))}::jsonb[],
+      ${column(({ issuedAt }) => issuedAt)}::timestamptz[], ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
+    ) AS t (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)`.execute(
+    database,
+  );
+  return tokens.map(() => undefined);
+}
+
+interface Presented {
+  readonly credential: Credential;
+  readonly now: Date;
+}
+
+async function findAll(
+  database: Sql,
+  presented: readonly Presented[],
+): Promise<readonly (StandingToken | undefined)[]> {
+  const { rows } = await sql<TokenRow & { place: number }>`
+    SELECT q.place::integer, t.id, t.client_id, t.scope, t.authorization_details, t.audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
+    FROM unnest(
+      ${presented.map(({ credential }) => credential.id)}::uuid[], ${presented.map(({ credential }) => credential.hash)}::bytea[],
+      ${presented.map(({ now }) => now)}::timestamptz[]
+    ) WITH ORDINALITY AS q (id, secret_hash, now, place)
+    JOIN access_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
+    JOIN clients c ON c.id = t.client_id
+    LEFT JOIN grants g ON g.id = t.grant_id
+    ${rootsOfGrant}
+    WHERE t.revoked_at IS NULL AND t.expires_at > q.now AND ${clientStands}
+      AND (t.grant_id IS NULL OR ${grantStands(sql`q.now`)})`.execute(database);
+  return inPlace(rows, presented.length).map((row) => row && toStanding(row, 'access_token'));
+}
+
+interface PresentedJwt {
+  readonly token: SignedToken;
+  readonly now: Date;
+}
+
+async function confirmAll(
+  database: Sql,
+  presented: readonly PresentedJwt[],
+): Promise<readonly (Pick<StandingToken, 'user' | 'claims'> | undefined)[]> {
+  const { rows } = await sql<GrantRow & { place: number }>`
+    SELECT q.place::integer, ${grantColumns}
+    FROM unnest(
+      ${presented.map(({ token }) => token.jti)}::uuid[], ${presented.map(({ token }) => token.clientId)}::text[],
+      ${presented.map(({ token }) => token.grantId ?? null)}::uuid[], ${presented.map(({ now }) => now)}::timestamptz[]
+    ) WITH ORDINALITY AS q (jti, client_id, grant_id, now, place)
+    JOIN clients c ON c.id = q.client_id
+    LEFT JOIN grants g ON g.id = q.grant_id
+    ${rootsOfGrant}
+    WHERE ${clientStands} AND (q.grant_id IS NULL OR ${grantStands(sql`q.now`)})
+      AND NOT EXISTS (SELECT FROM revocation_marks m WHERE m.id = q.jti)`.execute(database);
+  return inPlace(rows, presented.length).map(
+    (row) => row && { user: toGrantUser(row), claims: row.requested_claims ?? NO_CLAIMS },
+  );
 }
 
 function outcome(row: { client_id: string } | undefined, clientId: string): Revocation {

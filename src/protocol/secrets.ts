@@ -5,7 +5,7 @@
  * which tables are partitioned in time, and SHA-256 of the secret; who reads the database cannot present anything.
  * 256 bits from the generator need no slow hash. The prefix tells secret scanners, logs and us what it is.
  */
-import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, hash as digest, hkdfSync, timingSafeEqual } from 'node:crypto';
 import argon2 from 'argon2';
 import type { Context } from './context.ts';
 import { Unavailable } from './errors.ts';
@@ -90,7 +90,7 @@ function formatUuid(bytes: Buffer): string {
 }
 
 export function sha256(data: string | Buffer): Buffer {
-  return createHash('sha256').update(data).digest();
+  return digest('sha256', data, 'buffer');
 }
 
 export function hmac(key: Buffer, ...parts: readonly string[]): Buffer {
@@ -100,8 +100,9 @@ export function hmac(key: Buffer, ...parts: readonly string[]): Buffer {
   return mac.digest();
 }
 
-/** Equality in constant time; of texts, over their digests, so that not even the length shows. */
+/** Equality in constant time; of texts and of unequal lengths over digests, so that not even the length shows. */
 export function equals(a: string | Buffer, b: string | Buffer): boolean {
+  if (typeof a !== 'string' && typeof b !== 'string' && a.length === b.length) return timingSafeEqual(a, b);
   return timingSafeEqual(sha256(a), sha256(b));
 }
 

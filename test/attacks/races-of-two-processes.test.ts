@@ -11,7 +11,7 @@ import { registerUser } from '../../src/operator/users.ts';
 import { type Database, openDatabase } from '../../src/postgres/database.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { Passwords } from '../../src/protocol/secrets.ts';
-import { systemContext } from '../../src/server.ts';
+import { systemContext } from '../../src/system-context.ts';
 import { query } from '../support/attack-aftermath.ts';
 import { type ProcessNodes, startProcesses } from '../support/attack-nodes.ts';
 import { authorizePath, decide, formTo, pkce, post, responseOf, signIn, TestBrowser } from '../support/browser.ts';

@@ -12,7 +12,7 @@ import { findCalls, readClue } from '../../src/operator/calls.ts';
 import { TOKEN_EXCHANGE } from '../../src/protocol/exchanges.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
-import { systemContext } from '../../src/server.ts';
+import { systemContext } from '../../src/system-context.ts';
 import { rulesOfEverything } from '../protocol/samples.ts';
 import {
   ARCHIVE,

@@ -8,7 +8,7 @@ import { registerClient } from '../../src/operator/clients.ts';
 import { openDatabase } from '../../src/postgres/database.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { Passwords } from '../../src/protocol/secrets.ts';
-import { systemContext } from '../../src/server.ts';
+import { systemContext } from '../../src/system-context.ts';
 import { freePort } from './ports.ts';
 import { TEST_COOKIE_KEY } from './server.ts';
 import { TEST_KEY_ENCRYPTION_KEY } from './template.ts';

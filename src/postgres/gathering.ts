@@ -1,0 +1,74 @@
+/**
+ * One statement for callers that come at the same time: a round trip costs more than a row does (the write, the wake-up, the
+ * parsing of what its columns are), so those who would wait for a connection travel together.
+ *
+ *   call ──▶ waits for the end of this turn of the event loop ──a lane is free──▶ sent, with all who wait
+ *                                                          └──none──▶ waits until a statement comes back
+ *
+ * Who comes alone goes alone, at once: nothing is ever held back for the sake of company. Callers share the outcome of the statement
+ * (it failed: it failed for all of them), never each other's rows.
+ */
+
+/** Statements under way at once: while the database works at one, the next one is made. */
+const LANES = 2;
+/** Calls in one statement at most: none of them waits long for the others' rows. */
+const MOST = 64;
+
+interface Waiting<Call, Answer> {
+  readonly call: Call;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * @param send one statement for all `calls`, answering in their order
+ * @returns what asks for one of them
+ */
+export function gathering<Call, Answer>(
+  send: (calls: readonly Call[]) => Promise<readonly Answer[]>,
+): (call: Call) => Promise<Answer> {
+  let waiting: Waiting<Call, Answer>[] = [];
+  let underWay = 0;
+  let scheduled = false;
+
+  const depart = () => {
+    scheduled = false;
+    while (waiting.length > 0 && underWay < LANES) {
+      const aboard = waiting.slice(0, MOST);
+      waiting = waiting.slice(MOST);
+      underWay += 1;
+      void travel(aboard);
+    }
+  };
+  const travel = async (aboard: readonly Waiting<Call, Answer>[]) => {
+    try {
+      const answers = await send(aboard.map(({ call }) => call));
+      for (const [place, { resolve }] of aboard.entries()) resolve(answers[place] as Answer);
+    } catch (error) {
+      for (const { reject } of aboard) reject(error);
+    } finally {
+      underWay -= 1;
+      schedule();
+    }
+  };
+  const schedule = () => {
+    if (scheduled || waiting.length === 0 || underWay >= LANES) return;
+    scheduled = true;
+    setImmediate(depart);
+  };
+  return (call) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ call, resolve, reject });
+      schedule();
+    });
+}
+
+/** Rows in the order of the calls they belong to, by their `place`, which begins at 1; `undefined` where there is none. */
+export function inPlace<Row extends { readonly place: number }>(
+  rows: readonly Row[],
+  count: number,
+): (Row | undefined)[] {
+  const placed = new Array<Row | undefined>(count).fill(undefined);
+  for (const row of rows) placed[row.place - 1] = row;
+  return placed;
+}
