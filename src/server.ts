@@ -89,7 +89,7 @@ export function createLogger(level: string): Logger {
       redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
       serializers: { err: withoutValues },
     },
-    pino.destination({ sync: false, minLength: 4096, periodicFlush: 100 }),
+    pino.destination({ sync: false, minLength: 16_000, periodicFlush: 100 }),
   );
 }
 

@@ -61,7 +61,6 @@ export async function createApp(options: AppOptions): Promise<App> {
   const { config, server } = options;
   // Where clients with certificates have a door of their own, certificates count there only.
   const app = await foundation(options, server.issuer, config.mutualTls?.door === undefined);
-  await app.register(fastifyCookie);
   const folder = fileURLToPath(new URL('../../views', import.meta.url));
   const views = new Eta({ views: folder, cache: true });
   await app.register(fastifyView, {
@@ -75,7 +74,11 @@ export async function createApp(options: AppOptions): Promise<App> {
   await app.register(async (context) => clientEndpoints(context, server, endpointsFor('client', server)));
   await app.register(async (context) => bearerEndpoints(context, server, endpointsFor('bearer', server)));
   await app.register(async (context) => publicEndpoints(context, server, endpointsFor('public', server)));
-  await app.register(async (context) => browserEndpoints(context, edge, endpointsFor('browser', server)));
+  await app.register(async (context) => {
+    // Only here: nobody else sends cookies or is asked for one.
+    await context.register(fastifyCookie);
+    browserEndpoints(context, edge, endpointsFor('browser', server));
+  });
 
   serveAssets(app, assets);
   serveClientLogos(app, options.clientLogo);

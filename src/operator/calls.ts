@@ -71,7 +71,7 @@ async function readJwt(jwt: string, database: Sql, now: Date): Promise<Clue> {
       .filter(({ alg }) => !isDecryptionAlg(alg))
       .map((key) => [key.kid, verifyingKey(key.publicJwk)]),
   );
-  const verified = await verifyOwnJwt(jwt, {
+  const verified = verifyOwnJwt(jwt, {
     typ: String(header.typ),
     issuer: String(claims.iss),
     now,

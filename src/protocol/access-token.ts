@@ -174,7 +174,7 @@ export async function verifySignedToken(
   server: AuthorizationServer,
 ): Promise<(SignedToken & StandingToken & { readonly exchanged: boolean }) | undefined> {
   const findKey = await server.keyring.verifying();
-  const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  const claims = verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
   if (!claims) return undefined;
   // We signed it, so its claims have the types we gave them.
   const {
