@@ -9,6 +9,9 @@
  * (it failed: it failed for all of them), never each other's rows.
  */
 
+import { type RawBuilder, sql } from 'kysely';
+import type { Credential } from '../protocol/secrets.ts';
+
 /** Statements under way at once: while the database works at one, the next one is made. */
 const LANES = 2;
 /** Calls in one statement at most: none of them waits long for the others' rows. */
@@ -71,4 +74,21 @@ export function inPlace<Row extends { readonly place: number }>(
   const placed = new Array<Row | undefined>(count).fill(undefined);
   for (const row of rows) placed[row.place - 1] = row;
   return placed;
+}
+
+/** A credential that is looked up, in the moment of its request. */
+export interface Presented {
+  readonly credential: Credential;
+  readonly now: Date;
+}
+
+/** A time, or the column that has it where one statement asks for several. */
+export type Moment = Date | RawBuilder<Date>;
+
+/** The table expression `q` (id, secret_hash, now, place): what a look-up of several credentials begins with. */
+export function asked(presented: readonly Presented[]): RawBuilder<unknown> {
+  return sql`unnest(
+    ${presented.map(({ credential }) => credential.id)}::uuid[], ${presented.map(({ credential }) => credential.hash)}::bytea[],
+    ${presented.map(({ now }) => now)}::timestamptz[]
+  ) WITH ORDINALITY AS q (id, secret_hash, now, place)`;
 }

@@ -12,13 +12,10 @@ import type { Minted } from '../protocol/feature.ts';
 import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
-import { gathering, inPlace } from './gathering.ts';
+import { asked, gathering, inPlace, type Moment, type Presented } from './gathering.ts';
 import { queueLogouts } from './logout-outbox.pg.ts';
 import { toUser } from './people.pg.ts';
 import { andAllMarked, postgresReplayMarks, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
-
-/** A time, or the column that has it where one statement asks for several. */
-type Moment = Date | RawBuilder<Date>;
 
 /** Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. */
 export const rootsOfGrant = sql`
@@ -37,7 +34,7 @@ export const grantStands = (now: Moment): RawBuilder<boolean> => sql<boolean>`(
  * True when the sign-in of an OpenID grant still stands. A code belongs to it even where what it gives may outlive it: after a
  * sign-out no client shall learn that somebody signed in (Back-Channel Logout 1.0 §2.7 is about refresh tokens).
  */
-export const signInStands = (now: Date): RawBuilder<boolean> =>
+export const signInStands = (now: Moment): RawBuilder<boolean> =>
   sql<boolean>`(NOT 'openid' = ANY (g.scope) OR (i.ended_at IS NULL AND i.expires_at > ${now}))`;
 
 /** True when the client `c` may still use what it holds. */
@@ -310,29 +307,25 @@ export function postgresLedger(database: Sql): Ledger {
   };
 }
 
-/** Tokens that come from no grant, in one statement; all of them or, when it fails, none. */
+/** In one statement; all of them or, when it fails, none. */
 async function storeAll(database: Sql, tokens: readonly AccessTokenRecord[]): Promise<undefined[]> {
   // Neither a scope token nor an audience holds a space (RFC 6749 §3.3, RFC 3986): arrays of arrays need equal lengths.
   const column = <T>(of: (token: AccessTokenRecord) => T) => tokens.map(of);
   const serialized = (value: object | undefined) => (value ? JSON.stringify(value) : null);
   await sql`
-    INSERT INTO access_tokens (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
-    SELECT id, secret_hash, client_id, string_to_array(scope, ' '), authorization_details, string_to_array(audience, ' '), cnf, issued_at, expires_at
+    INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
+    SELECT id, secret_hash, grant_id, client_id, string_to_array(scope, ' '), authorization_details, string_to_array(audience, ' '), cnf, issued_at, expires_at
     FROM unnest(
-      ${column(({ id }) => id)}::uuid[], ${column(({ hash }) => hash)}::bytea[], ${column(({ clientId }) => clientId)}::text[],
+      ${column(({ id }) => id)}::uuid[], ${column(({ hash }) => hash)}::bytea[],
+      ${column(({ grantId }) => grantId ?? null)}::uuid[], ${column(({ clientId }) => clientId)}::text[],
       ${column(({ scope }) => scope.join(' '))}::text[],
       ${column(({ authorizationDetails }) => serialized(authorizationDetails.length > 0 ? authorizationDetails : undefined))}::jsonb[],
       ${column(({ audience }) => audience.join(' '))}::text[], ${column(({ cnf }) => serialized(cnf))}::jsonb[],
       ${column(({ issuedAt }) => issuedAt)}::timestamptz[], ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
-    ) AS t (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)`.execute(
+    ) AS t (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)`.execute(
     database,
   );
   return tokens.map(() => undefined);
-}
-
-interface Presented {
-  readonly credential: Credential;
-  readonly now: Date;
 }
 
 async function findAll(
@@ -341,10 +334,7 @@ async function findAll(
 ): Promise<readonly (StandingToken | undefined)[]> {
   const { rows } = await sql<TokenRow & { place: number }>`
     SELECT q.place::integer, t.id, t.client_id, t.scope, t.authorization_details, t.audience, t.cnf, t.issued_at, t.expires_at, ${grantColumns}
-    FROM unnest(
-      ${presented.map(({ credential }) => credential.id)}::uuid[], ${presented.map(({ credential }) => credential.hash)}::bytea[],
-      ${presented.map(({ now }) => now)}::timestamptz[]
-    ) WITH ORDINALITY AS q (id, secret_hash, now, place)
+    FROM ${asked(presented)}
     JOIN access_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
     JOIN clients c ON c.id = t.client_id
     LEFT JOIN grants g ON g.id = t.grant_id

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { type Credential, idFloor } from '../protocol/secrets.ts';
 import type { EndedSignIn, NewSignIn, Session, Sessions, SignIn } from '../protocol/session.ts';
 import type { Sql } from './database.ts';
+import { asked, gathering, type Presented } from './gathering.ts';
 import { toUser, type UserRow } from './people.pg.ts';
 
 /**
@@ -14,6 +15,7 @@ const SAME_SIGN_IN = 24 * 3600 * 1000;
 const TOUCH_EVERY = 3600 * 1000;
 
 interface Row extends UserRow {
+  place: number;
   session_id: string;
   last_used_at: Date;
   sign_in_id: string | null;
@@ -26,20 +28,10 @@ interface Row extends UserRow {
 
 /** @param idle milliseconds after which an unused session is over */
 export function postgresSessions(database: Sql, idle: number): Sessions {
+  const find = gathering((presented: readonly PresentedSession[]) => findAll(database, presented, idle));
   return {
     async find(credential: Credential, now: Date, clientId = ''): Promise<Session | undefined> {
-      const { rows } = await sql<Row>`
-        SELECT s.id AS session_id, s.last_used_at, i.id AS sign_in_id, i.auth_time, i.acr, i.amr,
-               u.id, u.username, u.claims, k.scope AS consented_scope, k.claims AS consented_claims
-        FROM sessions s
-        LEFT JOIN (
-          sign_ins i JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
-          LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${clientId} AND k.revoked_at IS NULL
-        ) ON i.session_id = s.id AND i.ended_at IS NULL AND i.expires_at > ${now}
-          AND i.id > ${idFloor(new Date(now.getTime() - 2 * SAME_SIGN_IN))}
-        WHERE s.id = ${credential.id} AND s.secret_hash = ${credential.hash}
-          AND s.ended_at IS NULL AND s.last_used_at > ${new Date(now.getTime() - idle)}
-        ORDER BY i.auth_time DESC`.execute(database);
+      const rows = await find({ credential, now, clientId });
       const [first] = rows;
       if (!first) return undefined;
       if (now.getTime() - first.last_used_at.getTime() > TOUCH_EVERY) await touch(database, credential, now);
@@ -114,6 +106,29 @@ export function postgresSessions(database: Sql, idle: number): Sessions {
       return rows.map(({ id, user_id }) => ({ id, userId: user_id, clientIds: clientsOf(id) }));
     },
   };
+}
+
+interface PresentedSession extends Presented {
+  readonly clientId: string;
+}
+
+/** The sign-ins of each session, the latest first; one row without any where nobody is signed in. */
+async function findAll(database: Sql, presented: readonly PresentedSession[], idle: number): Promise<Row[][]> {
+  const earliest = Math.min(...presented.map(({ now }) => now.getTime()));
+  const { rows } = await sql<Row>`
+    SELECT q.place::integer, s.id AS session_id, s.last_used_at, i.id AS sign_in_id, i.auth_time, i.acr, i.amr,
+           u.id, u.username, u.claims, k.scope AS consented_scope, k.claims AS consented_claims
+    FROM ${asked(presented)}
+    JOIN sessions s ON s.id = q.id AND s.secret_hash = q.secret_hash
+    LEFT JOIN (
+      sign_ins i JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
+    ) ON i.session_id = s.id AND i.ended_at IS NULL AND i.expires_at > q.now
+      AND i.id > ${idFloor(new Date(earliest - 2 * SAME_SIGN_IN))}
+    LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = (${presented.map(({ clientId }) => clientId)}::text[])[q.place]
+      AND k.revoked_at IS NULL
+    WHERE s.ended_at IS NULL AND s.last_used_at > q.now - ${idle / 1000} * interval '1 second'
+    ORDER BY i.auth_time DESC`.execute(database);
+  return presented.map((_one, index) => rows.filter(({ place }) => place === index + 1));
 }
 
 /** Grants of a sign-in are made while it stands: the id says so, and old partitions are left alone. */

@@ -76,7 +76,7 @@ export type Revocation = 'revoked' | 'foreign' | 'unknown';
 
 export interface Ledger {
   /**
-   * Records an opaque access token that comes from no grant, unless one of the marks was used before. One statement; none
+   * Records an opaque access token for which nothing is spent, unless one of the marks was used before. One statement; none
    * when there is nothing to record and to claim.
    */
   record(token: AccessTokenRecord | undefined, marks: readonly ReplayMark[]): Promise<ReplayMark | undefined>;

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
 import { postgresDeliveries } from '../../src/features/backchannel-logout/deliveries.pg.ts';
 import { postgresRefreshTokens } from '../../src/features/refresh-token/refresh-tokens.pg.ts';
-import type { Sql } from '../../src/postgres/database.ts';
+import { SETTINGS, type Sql } from '../../src/postgres/database.ts';
 import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
 import { keepPartitions } from '../../src/postgres/partitions.ts';
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
@@ -33,7 +33,10 @@ describe('plans of the hot statements', () => {
     for (let hour = -48; hour <= 0; hour += 0.75) await keepPartitions(store.sql, store.at(hour * HOUR));
     await fill();
     await store.rows(sql`ANALYZE`);
-    client = new pg.Client({ connectionString: store.url, options: '-c plan_cache_mode=force_generic_plan' });
+    client = new pg.Client({
+      connectionString: store.url,
+      options: SETTINGS.map((setting) => `-c ${setting}`).join(' '),
+    });
     await client.connect();
   });
   afterAll(async () => {
@@ -103,8 +106,19 @@ describe('plans of the hot statements', () => {
     if (typeof value === 'boolean' || typeof value === 'number') return String(value);
     if (Buffer.isBuffer(value)) return `'\\x${value.toString('hex')}'`;
     if (value instanceof Date) return `'${value.toISOString()}'`;
-    if (Array.isArray(value)) return `ARRAY[${value.map(literal).join(', ')}]::text[]`;
+    if (Array.isArray(value)) return pg.escapeLiteral(`{${value.map(element).join(',')}}`);
     return pg.escapeLiteral(String(value));
+  }
+
+  function element(value: unknown): string {
+    if (value === null || value === undefined) return 'NULL';
+    const text =
+      value instanceof Date
+        ? value.toISOString()
+        : Buffer.isBuffer(value)
+          ? `\\x${value.toString('hex')}`
+          : String(value);
+    return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
   }
 
   /** The scans of a table's partitions that were really made. */

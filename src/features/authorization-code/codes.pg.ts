@@ -1,6 +1,7 @@
 /** Authorization codes in PostgreSQL: each verb one guarded statement. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
+import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   detailsJson,
   type GrantRow,
@@ -16,9 +17,10 @@ import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../post
 import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
-import type { Codes, NewCode } from './index.ts';
+import type { Codes, IssuedCode, NewCode } from './index.ts';
 
 interface Row extends GrantRow {
+  place: number;
   client_id: string;
   redirect_uri: string;
   code_challenge: string | null;
@@ -30,6 +32,7 @@ interface Row extends GrantRow {
 }
 
 export function postgresCodes(database: Sql): Codes {
+  const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   return {
     async issue({ code, approved, ...grant }: NewCode, now: Date) {
       const { request, address, signIn, pendingId = null, pushedRequestId = null } = approved;
@@ -75,29 +78,7 @@ export function postgresCodes(database: Sql): Codes {
       return rows.length === 1 ? 'issued' : 'gone';
     },
 
-    async find(code: Credential, now: Date) {
-      const { rows } = await sql<Row>`
-        SELECT a.client_id, a.redirect_uri, a.code_challenge, a.dpop_jkt, a.nonce, a.expires_at, a.redeemed_at,
-               ${grantColumns},
-               (${grantStands(now)} AND ${signInStands(now)}) AS stands
-        FROM authorization_codes a
-        JOIN grants g ON g.id = a.grant_id
-        ${rootsOfGrant}
-        WHERE a.id = ${code.id} AND a.secret_hash = ${code.hash}`.execute(database);
-      const [row] = rows;
-      return (
-        row && {
-          authorization: toAuthorization(row, { scope: row.granted_scope, nonce: row.nonce ?? undefined }),
-          clientId: row.client_id,
-          redirectUri: row.redirect_uri,
-          codeChallenge: row.code_challenge ?? undefined,
-          dpopJkt: row.dpop_jkt ?? undefined,
-          expiresAt: row.expires_at,
-          redeemed: row.redeemed_at !== null,
-          stands: row.stands === true,
-        }
-      );
-    },
+    find: (code: Credential, now: Date) => find({ credential: code, now }),
 
     async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
       const { marks } = minted;
@@ -118,5 +99,31 @@ export function postgresCodes(database: Sql): Codes {
     async revokeReplayed(grantId: string, now: Date) {
       await revokeGrant(database, grantId, 'authorization code replayed', now);
     },
+  };
+}
+
+async function findAll(database: Sql, presented: readonly Presented[]): Promise<(IssuedCode | undefined)[]> {
+  const now = sql<Date>`q.now`;
+  const { rows } = await sql<Row>`
+    SELECT q.place::integer, a.client_id, a.redirect_uri, a.code_challenge, a.dpop_jkt, a.nonce, a.expires_at, a.redeemed_at,
+           ${grantColumns},
+           (${grantStands(now)} AND ${signInStands(now)}) AS stands
+    FROM ${asked(presented)}
+    JOIN authorization_codes a ON a.id = q.id AND a.secret_hash = q.secret_hash
+    JOIN grants g ON g.id = a.grant_id
+    ${rootsOfGrant}`.execute(database);
+  return inPlace(rows, presented.length).map((row) => row && toHeld(row));
+}
+
+function toHeld(row: Row): IssuedCode {
+  return {
+    authorization: toAuthorization(row, { scope: row.granted_scope, nonce: row.nonce ?? undefined }),
+    clientId: row.client_id,
+    redirectUri: row.redirect_uri,
+    codeChallenge: row.code_challenge ?? undefined,
+    dpopJkt: row.dpop_jkt ?? undefined,
+    expiresAt: row.expires_at,
+    redeemed: row.redeemed_at !== null,
+    stands: row.stands === true,
   };
 }

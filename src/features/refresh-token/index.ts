@@ -30,6 +30,7 @@ export interface HeldRefreshToken {
   /** The key a public client must show (RFC 9449 §5). */
   readonly cnf: Confirmation | undefined;
   readonly expiresAt: Date;
+  readonly lastUsedAt: Date;
   readonly rotatedAt: Date | undefined;
   readonly successor: Buffer | undefined;
   readonly stands: boolean;
@@ -44,6 +45,9 @@ export interface RefreshTokens {
   /** Ends the grant of a token that was used again. */
   revokeReused(grantId: string, now: Date): Promise<void>;
 }
+
+/** Milliseconds. Last use is written at most this often. */
+export const TOUCH_EVERY = 3600 * 1000;
 
 /** Seconds. The store keeps refresh tokens and grants for 120 days: nothing may be promised for longer. */
 const LIFETIME_MOST = 120 * 86_400;
@@ -99,7 +103,10 @@ function rotatesFor(client: Client, server: AuthorizationServer): boolean {
 
 type Spend = (minted: Minted) => Promise<{ refreshToken?: string }>;
 
-/** A confidential client's token stays. */
+/**
+ * A confidential client's token stays: with the time of its last use on record, and no proof to use up, all there is to
+ * write is the access token, and of a signed one nothing.
+ */
 function kept(
   store: RefreshTokens,
   token: Credential,
@@ -108,6 +115,10 @@ function kept(
   server: AuthorizationServer,
 ): Spend {
   return async (minted) => {
+    if (minted.marks.length === 0 && now.getTime() - held.lastUsedAt.getTime() <= TOUCH_EVERY) {
+      await server.ledger.record(minted.accessToken, []);
+      return {};
+    }
     const idle = now.getTime() + server.profile.lifetimes.refreshTokenIdle * 1000;
     const expiresAt = new Date(Math.min(idle, held.authorization.expiresAt?.getTime() ?? idle));
     const outcome = await store.use(token, minted, expiresAt, now);

@@ -1,6 +1,7 @@
 /** Refresh tokens in PostgreSQL: each verb one guarded statement. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
+import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   type GrantRow,
   grantColumns,
@@ -14,43 +15,24 @@ import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../post
 import type { Confirmation } from '../../protocol/confirmation.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
-import type { RefreshTokens } from './index.ts';
+import { type HeldRefreshToken, type RefreshTokens, TOUCH_EVERY } from './index.ts';
 
 interface Row extends GrantRow {
+  place: number;
   client_id: string;
   scope: string[];
   cnf: Confirmation | null;
   expires_at: Date;
+  last_used_at: Date;
   rotated_at: Date | null;
   successor: Buffer | null;
   stands: boolean | null;
 }
 
-/** Last use is written at most this often. */
-const TOUCH_EVERY = 3600 * 1000;
-
 export function postgresRefreshTokens(database: Sql): RefreshTokens {
+  const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   return {
-    async find(token: Credential, now: Date) {
-      const { rows } = await sql<Row>`
-        SELECT t.client_id, t.scope, t.cnf, t.expires_at, t.rotated_at, t.successor, ${grantColumns}, ${grantStands(now)} AS stands
-        FROM refresh_tokens t
-        JOIN grants g ON g.id = t.grant_id
-        ${rootsOfGrant}
-        WHERE t.id = ${token.id} AND t.secret_hash = ${token.hash}`.execute(database);
-      const [row] = rows;
-      return (
-        row && {
-          authorization: toAuthorization(row, { scope: row.scope }),
-          clientId: row.client_id,
-          cnf: row.cnf ?? undefined,
-          expiresAt: row.expires_at,
-          rotatedAt: row.rotated_at ?? undefined,
-          successor: row.successor ?? undefined,
-          stands: row.stands === true,
-        }
-      );
-    },
+    find: (token: Credential, now: Date) => find({ credential: token, now }),
 
     async rotate(token: Credential, successor: Buffer, minted: Minted, now: Date) {
       const { marks } = minted;
@@ -84,5 +66,29 @@ export function postgresRefreshTokens(database: Sql): RefreshTokens {
     async revokeReused(grantId: string, now: Date) {
       await revokeGrant(database, grantId, 'refresh token reused', now);
     },
+  };
+}
+
+async function findAll(database: Sql, presented: readonly Presented[]): Promise<(HeldRefreshToken | undefined)[]> {
+  const { rows } = await sql<Row>`
+    SELECT q.place::integer, t.client_id, t.scope, t.cnf, t.expires_at, coalesce(t.last_used_at, t.issued_at) AS last_used_at,
+           t.rotated_at, t.successor, ${grantColumns}, ${grantStands(sql`q.now`)} AS stands
+    FROM ${asked(presented)}
+    JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
+    JOIN grants g ON g.id = t.grant_id
+    ${rootsOfGrant}`.execute(database);
+  return inPlace(rows, presented.length).map((row) => row && toHeld(row));
+}
+
+function toHeld(row: Row): HeldRefreshToken {
+  return {
+    authorization: toAuthorization(row, { scope: row.scope }),
+    clientId: row.client_id,
+    cnf: row.cnf ?? undefined,
+    expiresAt: row.expires_at,
+    lastUsedAt: row.last_used_at,
+    rotatedAt: row.rotated_at ?? undefined,
+    successor: row.successor ?? undefined,
+    stands: row.stands === true,
   };
 }
