@@ -41,7 +41,9 @@ describe('database round trips of each endpoint', () => {
   it('refresh_token: one for a JWT where the token stays, two for an opaque one and with rotation', async () => {
     const { refresh_token } = await userToken();
     expect(await world.roundTripsOf(nothing, () => refresh(world, refresh_token, 'web', { resource: PHOTOS }))).toBe(1);
-    expect(await world.roundTripsOf(nothing, () => refresh(world, refresh_token, 'web', { resource: STORAGE }))).toBe(2);
+    expect(await world.roundTripsOf(nothing, () => refresh(world, refresh_token, 'web', { resource: STORAGE }))).toBe(
+      2,
+    );
     const rotating = async () => {
       const issued = await redeem(world, await getCode(world, { client: 'spa' }), 'spa');
       return issued.json.refresh_token as string;
