@@ -123,6 +123,8 @@ async function foundation(options: AppOptions, origin: string, certificatesCount
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
+    // Lines say whose they are (`requestId`): a logger for each request would be made for most of them to say nothing.
+    childLoggerFactory: (logger) => logger,
     genReqId: () => server.context.random(9).toString('base64url'),
     trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     bodyLimit: BODY_LIMIT,

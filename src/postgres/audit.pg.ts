@@ -113,7 +113,9 @@ export class Audit {
   }
 }
 
+const UNSTORABLE = /\0|\p{Surrogate}/gu;
+
 /** What PostgreSQL has no text for, NUL and halves of characters: one of them would keep the whole batch out, for good. */
 function storable(_name: string, value: unknown): unknown {
-  return typeof value === 'string' ? value.replaceAll('\0', '\uFFFD').replace(/\p{Surrogate}/gu, '\uFFFD') : value;
+  return typeof value === 'string' ? value.replace(UNSTORABLE, '\uFFFD') : value;
 }
