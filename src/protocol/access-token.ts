@@ -68,7 +68,8 @@ export async function mintAccessToken(
       },
     };
   }
-  const alg = target.resource.signingAlg ?? signingAlgs[0];
+  // What the API was registered for under a laxer profile is not signed under this one (FAPI 2.0 SP §5.4.1-1).
+  const alg = signingAlgs.find((name) => name === target.resource?.signingAlg) ?? signingAlgs[0];
   if (alg === undefined) throw new Error('the profile names no signing algorithm');
   const { authentication } = authorization;
   const jti = mintId(now, server.context.random);
@@ -174,7 +175,8 @@ export async function verifySignedToken(
   server: AuthorizationServer,
 ): Promise<(SignedToken & StandingToken & { readonly exchanged: boolean }) | undefined> {
   const findKey = await server.keyring.verifying();
-  const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  const { issuer, profile } = server;
+  const claims = await verifyOwnJwt(token, { typ: TYP, issuer, now, findKey, algs: profile.signingAlgs });
   if (!claims) return undefined;
   // We signed it, so its claims have the types we gave them.
   const {

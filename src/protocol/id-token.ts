@@ -158,7 +158,8 @@ export async function readIdToken(
   server: AuthorizationServer,
 ): Promise<ExchangeableIdToken | undefined> {
   const findKey = await server.keyring.verifying();
-  const claims = await verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  const { issuer, profile } = server;
+  const claims = await verifyOwnJwt(token, { typ: TYP, issuer, now, findKey, algs: profile.signingAlgs });
   // We signed it, so its claims have the types we gave them; `at_hash` is what other things of this type lack.
   const { jti, grant_id, aud, sub, at_hash, auth_time, acr, amr, iat, exp } = (claims ?? {}) as {
     jti?: string;

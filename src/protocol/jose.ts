@@ -123,6 +123,7 @@ export function looksLikeJwt(token: string): boolean {
 /**
  * Verifies a JWT that we signed ourselves: our key by `kid`, that key's one algorithm, explicit type, issuer, expiry.
  *
+ * @param expected.algs of the profile, where a key of a laxer one may be left and its tokens are good for something; else all of ours
  * @param expected.overFor seconds it may be over; none where it is not said
  * @returns its claims, or `undefined` for anything that is not exactly that
  */
@@ -133,6 +134,7 @@ export async function verifyOwnJwt(
     issuer: string;
     now: Date;
     findKey(kid: string): VerifyingKey | undefined;
+    algs?: readonly SigningAlg[];
     overFor?: number;
   },
 ): Promise<Readonly<Record<string, unknown>> | undefined> {
@@ -149,7 +151,7 @@ export async function verifyOwnJwt(
       {
         typ: expected.typ,
         issuer: expected.issuer,
-        algorithms: [...signingAlgs],
+        algorithms: [...(expected.algs ?? signingAlgs)],
         currentDate: new Date(expected.now.getTime() - (expected.overFor ?? 0) * 1000),
         requiredClaims: ['exp'],
       },
