@@ -4,6 +4,8 @@
  */
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { drawTrees, growTrees } from '../../src/cli/call-tree.ts';
+import { findCalls, readClue } from '../../src/operator/calls.ts';
 import { changeResource } from '../../src/operator/resources.ts';
 import { findResource } from '../../src/postgres/resources.pg.ts';
 import { TOKEN_EXCHANGE } from '../../src/protocol/exchanges.ts';
@@ -45,8 +47,8 @@ describe.each(['oauth21', 'fapi2-security'] as const)('under %s', (profile) => {
   const storage = () => world.apis.storage;
   const archive = () => world.apis.archive;
   const outcome = async (party: Party, token: string, fields: object = {}, sending: object = {}) => {
-    const { status, json } = await exchangeAs(party, token, { resource: STORAGE, ...fields }, sending);
-    return status === 200 ? 'taken' : `${json.error}, ${reasonOf(party)}`;
+    const answer = await exchangeAs(party, token, { resource: STORAGE, ...fields }, sending);
+    return answer.status === 200 ? 'taken' : `${answer.json.error}, ${await reasonOf(party, answer)}`;
   };
   /** The same client with another certificate. */
   const showing = async (party: Party, name = party.client.id, options?: CertificateOptions): Promise<Party> => {
@@ -173,6 +175,14 @@ describe.each(['oauth21', 'fapi2-security'] as const)('under %s', (profile) => {
           act: { sub: 'storage-cert-cert', act: { sub: 'photos-key-dpop' } },
         },
       });
+      const { sql } = world.op.server.running.database;
+      const now = world.op.server.clock.now();
+      const drawn = drawTrees(growTrees(await findCalls(await readClue(tokens[2], sql, now), sql, now), now));
+      expect(drawn.match(/bound to a (DPoP key|certificate)/g)).toEqual([
+        'bound to a DPoP key',
+        'bound to a certificate',
+        'bound to a DPoP key',
+      ]);
       const ends = seen.map(({ exp }) => Number(exp));
       expect(ends).toEqual([...ends].sort((a, b) => b - a));
     });
@@ -258,14 +268,14 @@ describe('under oauth21, an API that is held to nothing stricter', () => {
       { fetch: world.op.fetchAs(certificate) },
       { fetch: world.op.fetchAs(world.apps['cert-cert'].client.certificate) },
     ]) {
-      const { json } = await exchangeAs(plain, first, { resource: STORAGE }, { authentication, ...sending });
-      expect([json.error, reasonOf(plain)]).toEqual(['invalid_request', 'authentication']);
+      const refused = await exchangeAs(plain, first, { resource: STORAGE }, { authentication, ...sending });
+      expect([refused.json.error, await reasonOf(plain, refused)]).toEqual(['invalid_request', 'authentication']);
     }
   });
 
   it('with a certificate gets nothing that is not bound: it registers for bound tokens, or proves another key', async () => {
-    const { json } = await exchangeAs(plain, first, { resource: STORAGE });
-    expect([json.error, reasonOf(plain)]).toEqual(['invalid_request', 'possession']);
+    const refused = await exchangeAs(plain, first, { resource: STORAGE });
+    expect([refused.json.error, await reasonOf(plain, refused)]).toEqual(['invalid_request', 'possession']);
     const answer = await exchangeAs(plain, first, { resource: STORAGE }, { dpop: {} });
     expect(answer.json.token_type).toBe('DPoP');
   });

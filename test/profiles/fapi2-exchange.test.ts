@@ -267,8 +267,8 @@ describe.each(['fapi2-security', 'fapi2-message-signing'] as const)('under %s', 
       for (const [party, token, typ, fields] of tokens) {
         const old = await signedByServer(server, typ, decodeJwt(token), 'RS256');
         expect(decodeProtectedHeader(old).alg).toBe('RS256');
-        expect((await exchangeAs(party, old, { resource: STORAGE, ...fields })).json.error).toBe('invalid_request');
-        expect(reasonOf(party)).toBe('subject_token');
+        const refused = await exchangeAs(party, old, { resource: STORAGE, ...fields });
+        expect([refused.json.error, await reasonOf(party, refused)]).toEqual(['invalid_request', 'subject_token']);
       }
       const old = await signedByServer(server, 'at+jwt', decodeJwt(first), 'RS256');
       expect(await told(photos('key-dpop'), old)).toEqual({ active: false });
@@ -380,8 +380,8 @@ describe.each(['fapi2-security', 'fapi2-message-signing'] as const)('under %s', 
         expect([what, exchanged.json.error]).toEqual([what, good ? undefined : 'invalid_request']);
         if (good) expect(exchanged.json.token_type).toBe('DPoP');
       }
-      await exchangeJwt(party, await rs.sign(body()));
-      expect(reasonOf(party)).toBe('subject_token: its alg is not accepted');
+      const refused = await exchangeJwt(party, await rs.sign(body()));
+      expect(await reasonOf(party, refused)).toBe('subject_token: its alg is not accepted');
     });
 
     it('name us as a string', async () => {
@@ -415,8 +415,8 @@ describe.each(['fapi2-security', 'fapi2-message-signing'] as const)('under %s', 
     const held = await stepAs(photos('key-dpop'), first, STORAGE);
     const parties = [...Object.values(world.apis.archive), ...Object.values(world.apps)];
     for (const party of parties) {
-      expect(await refusedAs(party, held, { resource: ARCHIVE })).toEqual([400, 'invalid_request']);
-      expect(reasonOf(party)).toBe('subject_token');
+      const refused = await exchangeAs(party, held, { resource: ARCHIVE });
+      expect([refused.json.error, await reasonOf(party, refused)]).toEqual(['invalid_request', 'subject_token']);
     }
     const stolen = { ...photos('key-dpop').client, proofKey: await proofKey() };
     const answer = await exchangeAs({ ...photos('key-dpop'), client: stolen }, held, { resource: ARCHIVE });

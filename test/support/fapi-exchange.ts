@@ -13,6 +13,7 @@ import { CALLBACK, type Fapi, startFapi, usesCertificates, type Variant } from '
 import { getCode, redeem } from './fapi-flow.ts';
 import { type Answer, send } from './fapi-requests.ts';
 import { proofKey } from './proof-key.ts';
+import { heardOf } from './server.ts';
 import { exchangePolicy } from './trust-world.ts';
 
 /** By what a party authenticates, and to what its tokens are bound. */
@@ -150,7 +151,10 @@ export function thumbprintOf({ cert }: CertificateFiles): Record<string, string>
   return { 'x5t#S256': Buffer.from(hex, 'hex').toString('base64url') };
 }
 
-/** Why the server refused the last request to the token endpoint, in its log. */
-export function reasonOf({ server }: Party): unknown {
-  return JSON.parse(server.log.findLast((line) => line.includes('"/token"')) ?? '{}').reason;
+/** Why the server refused a request, in its log: written once the answer has gone out. */
+export async function reasonOf({ server }: Party, { headers }: Pick<Answer, 'headers'>): Promise<unknown> {
+  const id = headers.get('x-request-id') ?? 'no request id';
+  const logged = () => server.log.find((line) => line.includes(`"requestId":"${id}"`) && line.includes('"answered"'));
+  await heardOf(async () => logged() !== undefined);
+  return JSON.parse(logged() ?? '{}').reason;
 }
