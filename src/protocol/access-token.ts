@@ -11,7 +11,7 @@ import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { AuthorizationDetail } from './details-type.ts';
-import { signJwt, verifyOwnJwt } from './jose.ts';
+import { seconds, signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { openCall } from './open-call.ts';
 import type { Resources } from './resource.ts';
@@ -230,9 +230,4 @@ export async function verifySignedToken(
     authentication:
       auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
   };
-}
-
-/** NumericDate (RFC 7519 §2). */
-export function seconds(date: Date): number {
-  return Math.floor(date.getTime() / 1000);
 }

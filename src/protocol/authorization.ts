@@ -5,7 +5,7 @@
  */
 import type { Call } from './call.ts';
 import type { User } from './claims.ts';
-import type { ClaimsRequest } from './claims-request.ts';
+import { type ClaimsRequest, NO_CLAIMS } from './claims-request.ts';
 import type { Client } from './client.ts';
 import type { AuthorizationDetail } from './details-type.ts';
 
@@ -40,4 +40,25 @@ export interface Authorization {
   readonly call?: Call;
   /** Nothing that comes from it lives longer. */
   readonly expiresAt: Date | undefined;
+}
+
+/**
+ * An authorization that no person has given in so many words: a client’s own, or what was made from another token.
+ * @param known what there is of it
+ */
+export function ungrantedAuthorization(client: Client, known: Partial<Authorization>): Authorization {
+  return {
+    grantId: undefined,
+    client,
+    user: undefined,
+    authentication: undefined,
+    signInId: undefined,
+    claims: NO_CLAIMS,
+    scope: [],
+    authorizationDetails: [],
+    resources: [],
+    nonce: undefined,
+    expiresAt: undefined,
+    ...known,
+  };
 }

@@ -5,13 +5,12 @@
  * read still proves to it who said so.
  */
 import { createHash } from 'node:crypto';
-import { seconds } from './access-token.ts';
 import type { Authentication, Authorization } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsRequested } from './claims-request.ts';
 import type { Client } from './client.ts';
 import { TOKEN_EXCHANGE } from './exchanges.ts';
-import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
+import { isSigningAlg, type SigningAlg, seconds, signJwt, verifyOwnJwt } from './jose.ts';
 import { encryptionAlgs, encryptionEncs } from './jose-client.ts';
 import { profileOf } from './profile.ts';
 import { asRegistered } from './response-encryption.ts';

@@ -82,6 +82,11 @@ export function verifyingKey(jwk: PublicJwk): VerifyingKey {
   return { kid: jwk.kid, alg: jwk.alg as SigningAlg, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) };
 }
 
+/** NumericDate (RFC 7519 §2). */
+export function seconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
+}
+
 const headers = new WeakMap<SigningKey, Map<string, string>>();
 
 /** The encoded header: the same few bytes for every token of a key and type, so made once. */
@@ -118,6 +123,21 @@ const COMPACT = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 /** Whether a text could be a JWT at all, at no cost. */
 export function looksLikeJwt(token: string): boolean {
   return token.length <= LONGEST_JWT && COMPACT.test(token);
+}
+
+/**
+ * What a JWT says that nobody has verified: good for asking whose key it takes, and for nothing else.
+ * @returns `undefined` where it says nothing, or is too long to be looked at
+ */
+export function unverifiedPart(jwt: string, part: 'header' | 'claims'): Readonly<Record<string, unknown>> | undefined {
+  if (jwt.length > LONGEST_JWT) return undefined;
+  try {
+    const encoded = jwt.split('.')[part === 'header' ? 0 : 1] ?? '';
+    const value: unknown = JSON.parse(Buffer.from(encoded, 'base64url').toString());
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

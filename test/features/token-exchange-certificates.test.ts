@@ -4,7 +4,8 @@
  */
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { drawTrees, growTrees } from '../../src/cli/call-tree.ts';
+import { drawTrees } from '../../src/cli/call-drawing.ts';
+import { growTrees } from '../../src/operator/call-tree.ts';
 import { findCalls, readClue } from '../../src/operator/calls.ts';
 import { changeResource } from '../../src/operator/resources.ts';
 import { findResource } from '../../src/postgres/resources.pg.ts';

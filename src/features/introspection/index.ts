@@ -4,13 +4,13 @@
  * who wants to be able to prove later what it was told.
  */
 import { z } from 'zod';
-import { readAccessToken, seconds, withOpenAccess } from '../../protocol/access-token.ts';
+import { readAccessToken, withOpenAccess } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { claimsOfCall, subjectOfToken } from '../../protocol/call.ts';
 import { type Client, findClient } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClientRequest, Feature } from '../../protocol/feature.ts';
-import { isSigningAlg, type SigningAlg, signJwt } from '../../protocol/jose.ts';
+import { isSigningAlg, type SigningAlg, seconds, signJwt } from '../../protocol/jose.ts';
 import { encryptionAlgs, encryptionEncs } from '../../protocol/jose-client.ts';
 import type { StandingToken } from '../../protocol/ledger.ts';
 import type { EndpointResponse } from '../../protocol/message.ts';
