@@ -3,7 +3,7 @@
  * resource they are for. Made here, read here.
  */
 
-import type { Authorization } from './authorization.ts';
+import { type Authorization, authenticationOf, claimsOfAuthentication } from './authorization.ts';
 import { openDetails } from './authorization-details.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { type Call, claimsOfCall, type MayAct, type Origin, subjectOfToken } from './call.ts';
@@ -87,11 +87,7 @@ export async function mintAccessToken(
     ...claimsOfCall(jti, call, target.resource.mayAct),
     ...(grantId !== undefined && { grant_id: grantId }),
     ...(cnf && { cnf }),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
   });
   return { value, jti, expiresAt, record: undefined };
 }
@@ -227,7 +223,6 @@ export async function verifySignedToken(
     claims: NO_CLAIMS,
     exchanged: origin !== undefined,
     ...(may_act && { mayAct: may_act }),
-    authentication:
-      auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
+    authentication: authenticationOf({ auth_time, acr, amr }),
   };
 }

@@ -5,7 +5,7 @@
  * read still proves to it who said so.
  */
 import { createHash } from 'node:crypto';
-import type { Authentication, Authorization } from './authorization.ts';
+import { type Authentication, type Authorization, authenticationOf, claimsOfAuthentication } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsRequested } from './claims-request.ts';
 import type { Client } from './client.ts';
@@ -61,11 +61,7 @@ export async function mintIdToken(
     iat: seconds(now),
     exp,
     at_hash: leftHalf(accessToken, alg),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
     ...(signInId !== undefined && { sid: sidOf(signInId, client.id, server) }),
     ...(nonce !== undefined && { nonce }),
     ...whereItStands(authorization, exp, now, server),
@@ -179,8 +175,7 @@ export async function readIdToken(
     grantId: grant_id,
     clientId: aud,
     subject: sub,
-    authentication:
-      auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
+    authentication: authenticationOf({ auth_time, acr, amr }),
     issuedAt: new Date((iat ?? 0) * 1000),
     expiresAt: new Date((exp ?? 0) * 1000),
   };

@@ -2,7 +2,9 @@
  * JWT authorization grants for other domains: draft-ietf-oauth-identity-chaining §2.3, RFC 7523 §3 as its revision narrows it. What the
  * client redeems there is a word of ours to that one authorization server, good for a minute.
  */
+
 import type { MintedAccessToken } from '../../protocol/access-token.ts';
+import { claimsOfAuthentication } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type Call, claimsOfCall } from '../../protocol/call.ts';
 import type { Confirmation } from '../../protocol/confirmation.ts';
@@ -48,11 +50,7 @@ export async function mintAuthorizationGrant(
     jti,
     ...claimsOfCall(jti, call, undefined),
     ...(cnf && { cnf }),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
   });
   return { value, jti, expiresAt, record: undefined };
 }
