@@ -3,7 +3,7 @@ import { CommanderError } from 'commander';
 import { onOneLine } from './cli/output.ts';
 import { createProgram } from './cli/program.ts';
 import { ConfigurationError } from './config.ts';
-import { OperatorError } from './operator/users.ts';
+import { OperatorError } from './operator/input.ts';
 import { turnedAway } from './postgres/database.ts';
 import { OAuthError, Unavailable } from './protocol/errors.ts';
 

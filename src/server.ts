@@ -21,15 +21,10 @@ import { PostgresCatalogue } from './postgres/catalogue.ts';
 import { findClientLogo } from './postgres/clients.pg.ts';
 import { clockProblem } from './postgres/clock.ts';
 import { type Database, openDatabase, type Sql, turnedAway } from './postgres/database.ts';
-import { postgresExchanges } from './postgres/exchanges.pg.ts';
-import { postgresLedger } from './postgres/ledger.pg.ts';
 import { missingMigrations } from './postgres/migrations.ts';
 import { keepPartitions } from './postgres/partitions.ts';
-import { postgresPendingAuthorizations } from './postgres/pending-authorizations.pg.ts';
 import { holdsDemoData } from './postgres/people.pg.ts';
-import { postgresReplayMarks } from './postgres/replay-marks.pg.ts';
-import { postgresSessions } from './postgres/sessions.pg.ts';
-import { allSharedKeys } from './postgres/shared-keys.pg.ts';
+import { postgresStores } from './postgres/stores.ts';
 import type { AuthorizationServer } from './protocol/authorization-server.ts';
 import type { Context } from './protocol/context.ts';
 import type { Job } from './protocol/feature.ts';
@@ -262,13 +257,8 @@ async function run(
       await catalogue.fresh();
       return loadedKeys.get();
     }),
-    ledger: postgresLedger(database.sql),
-    exchanges: postgresExchanges(database.sql),
-    replayMarks: postgresReplayMarks(database.sql),
-    sessions: postgresSessions(database.sql, profile.lifetimes.sessionIdle * 1000),
-    pendingAuthorizations: postgresPendingAuthorizations(database.sql),
+    ...(await postgresStores(database.sql, profile, encryption, context)),
     remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),
-    sharedKeys: await allSharedKeys(database.sql, encryption, context),
   };
   for (const job of jobs) {
     if (job.atStart) await job.run(context.now(), server);

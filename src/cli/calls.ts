@@ -1,8 +1,9 @@
 /** `gatehouse calls …`: where a call came from, and where it went. */
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { growTrees } from '../operator/call-tree.ts';
 import { findCalls, readClue } from '../operator/calls.ts';
-import { drawTrees, growTrees } from './call-tree.ts';
+import { drawTrees } from './call-drawing.ts';
 import { print } from './output.ts';
 import { inWorkplace } from './workplace.ts';
 

@@ -1,9 +1,9 @@
 /** `gatehouse clients …` */
 import type { Command } from 'commander';
 import { changeClient, registerClient, rotateSecret } from '../operator/clients.ts';
+import { OperatorError } from '../operator/input.ts';
 import { fetchLogo, readLogo } from '../operator/logos.ts';
 import { certificateProblem } from '../operator/profile-check.ts';
-import { OperatorError } from '../operator/users.ts';
 import {
   deleteClient,
   findClientRecord,

@@ -3,12 +3,7 @@ import { buildKeyring, keyring } from '../features/key-rotation/keyring.ts';
 import { postgresKeys } from '../features/key-rotation/keys.pg.ts';
 import { CachedRemoteKeys } from '../outgoing/remote-keys.ts';
 import { PostgresCatalogue } from '../postgres/catalogue.ts';
-import { postgresExchanges } from '../postgres/exchanges.pg.ts';
-import { postgresLedger } from '../postgres/ledger.pg.ts';
-import { postgresPendingAuthorizations } from '../postgres/pending-authorizations.pg.ts';
-import { postgresReplayMarks } from '../postgres/replay-marks.pg.ts';
-import { postgresSessions } from '../postgres/sessions.pg.ts';
-import { allSharedKeys } from '../postgres/shared-keys.pg.ts';
+import { postgresStores } from '../postgres/stores.ts';
 import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import { assembledFor, type Workplace } from './workplace.ts';
 
@@ -25,12 +20,7 @@ export async function doorlessServer(place: Workplace): Promise<AuthorizationSer
     // Never started: it reads what there is once.
     catalogue: new PostgresCatalogue({ database, directUrl: '', profile }),
     keyring: keyring(async () => keys),
-    ledger: postgresLedger(database),
-    exchanges: postgresExchanges(database),
-    replayMarks: postgresReplayMarks(database),
-    sessions: postgresSessions(database, profile.lifetimes.sessionIdle * 1000),
-    pendingAuthorizations: postgresPendingAuthorizations(database),
+    ...(await postgresStores(database, profile, encryption, context)),
     remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),
-    sharedKeys: await allSharedKeys(database, encryption, context),
   };
 }

@@ -1,9 +1,11 @@
 /** `gatehouse exchange-policies …` */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Explanation } from '../operator/exchange-explanation.ts';
 import { addExchangePolicy, changeExchangePolicy, notesOnPolicy } from '../operator/exchange-policies.ts';
 import { deleteExchangePolicy, findExchangePolicy, listExchangePolicies } from '../postgres/exchange-policies.pg.ts';
-import { drawExplanation, explainExchange, readHops, readParty } from './exchange-test.ts';
-import { found, print, readInput } from './output.ts';
+import type { Hop, MayAct } from '../protocol/call.ts';
+import { explainExchange } from './exchange-test.ts';
+import { found, print, readInput, table } from './output.ts';
 import { inWorkplace } from './workplace.ts';
 
 export function exchangePolicyCommands(program: Command): void {
@@ -118,4 +120,30 @@ export function exchangePolicyCommands(program: Command): void {
 
 function known<T>(value: T | undefined): T {
   return found(value, 'exchange policy', 'exchange-policies');
+}
+
+/** `sub` or `sub,https://issuer`. */
+export function readParty(value: string): MayAct {
+  const [, sub = value, iss] = /^(.+?),(https?:\/\/\S+)$/.exec(value) ?? [];
+  return { sub, ...(iss !== undefined && { iss }) };
+}
+
+/** `client>target,client>target`: addresses may hold commas, ids of clients and `>` neither. */
+export function readHops(value: string): Hop[] {
+  return value.split(/,(?=[^,>]+>)/).map((hop) => {
+    const [, client, target] = /^([^,>]+)>([^>]+)$/.exec(hop) ?? [];
+    if (client === undefined || target === undefined)
+      throw new InvalidArgumentError('It must be client>target, and more of them after commas.');
+    return { client, target };
+  });
+}
+
+/** Every rule that was asked, and the outcome. */
+function drawExplanation(explanation: Explanation): string {
+  const { outcome, rule, error, policy, mode, scope = [], lifetime, findings } = explanation;
+  const told =
+    outcome === 'allowed'
+      ? `${scope.join(' ')} by ${policy}, ${mode}, for ${lifetime} seconds at most`
+      : `${error}, by the rule ${rule}`;
+  return `${table(findings.map((finding) => ({ ...finding })))}\n\n${outcome}: ${told}`;
 }

@@ -1,8 +1,6 @@
-/** `gatehouse exchange-policies test`: from the words of the command line to the question, and from the answer to words. */
+/** `gatehouse exchange-policies test`: the question that its options ask, with what there is of the names in them, and the answer. */
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { InvalidArgumentError } from 'commander';
-import type { PresentedToken } from '../features/token-exchange/request.ts';
 import { readSubjectToken } from '../features/token-exchange/subject-token.ts';
 import {
   type Explanation,
@@ -10,8 +8,9 @@ import {
   type Source,
   type Subject,
   type Supposed,
+  whatIsSaid,
 } from '../operator/exchange-explanation.ts';
-import { OperatorError } from '../operator/users.ts';
+import { OperatorError } from '../operator/input.ts';
 import { findClientRecord } from '../postgres/clients.pg.ts';
 import type { Sql } from '../postgres/database.ts';
 import { readExchangePolicies } from '../postgres/exchange-policies.pg.ts';
@@ -25,7 +24,7 @@ import { Resources, toResource } from '../protocol/resource.ts';
 import { parseScope } from '../protocol/scope.ts';
 import { type TrustDomain, toTrustDomain } from '../protocol/trust-domain.ts';
 import { doorlessServer } from './doorless-server.ts';
-import { found, table } from './output.ts';
+import { found } from './output.ts';
 import type { Workplace } from './workplace.ts';
 
 /** The options of the command, as commander gives them. */
@@ -39,22 +38,6 @@ export interface AskedExchange {
   readonly mayAct?: MayAct;
   readonly hops?: readonly Hop[];
   readonly subjectToken?: string;
-}
-
-/** `sub` or `sub,https://issuer`. */
-export function readParty(value: string): MayAct {
-  const [, sub = value, iss] = /^(.+?),(https?:\/\/\S+)$/.exec(value) ?? [];
-  return { sub, ...(iss !== undefined && { iss }) };
-}
-
-/** `client>target,client>target`: addresses may hold commas, ids of clients and `>` neither. */
-export function readHops(value: string): Hop[] {
-  return value.split(/,(?=[^,>]+>)/).map((hop) => {
-    const [, client, target] = /^([^,>]+)>([^>]+)$/.exec(hop) ?? [];
-    if (client === undefined || target === undefined)
-      throw new InvalidArgumentError('It must be client>target, and more of them after commas.');
-    return { client, target };
-  });
 }
 
 /** @throws OperatorError when there is no such client, or neither a source nor a token */
@@ -135,28 +118,4 @@ async function readToken(file: string, client: Client, { domains }: Parties, pla
     if (error instanceof JwtRefused) return notGood(error.message);
     throw error;
   }
-}
-
-/** Whoever exchanges a token has to say what it is; here it is taken for what it looks like. */
-function whatIsSaid(token: string, issuer: string): { type: PresentedToken['type']; from: string | undefined } {
-  const [header, claims] = token.split('.').map((part) => {
-    try {
-      return JSON.parse(Buffer.from(part, 'base64url').toString()) as { typ?: unknown; iss?: unknown } | null;
-    } catch {
-      return null;
-    }
-  });
-  const from = typeof claims?.iss === 'string' ? claims.iss : undefined;
-  if (!claims || header?.typ === 'at+jwt') return { type: 'access_token', from };
-  return { type: from === issuer ? 'id_token' : 'jwt', from };
-}
-
-/** Every rule that was asked, and the outcome. */
-export function drawExplanation(explanation: Explanation): string {
-  const { outcome, rule, error, policy, mode, scope = [], lifetime, findings } = explanation;
-  const told =
-    outcome === 'allowed'
-      ? `${scope.join(' ')} by ${policy}, ${mode}, for ${lifetime} seconds at most`
-      : `${error}, by the rule ${rule}`;
-  return `${table(findings.map((finding) => ({ ...finding })))}\n\n${outcome}: ${told}`;
 }

@@ -1,6 +1,6 @@
 /** `gatehouse grants …` and `gatehouse sessions …` */
 import type { Command } from 'commander';
-import { OperatorError } from '../operator/users.ts';
+import { OperatorError } from '../operator/input.ts';
 import { listGrants, revokeGrantAndTell } from '../postgres/ledger.pg.ts';
 import { findUser } from '../postgres/people.pg.ts';
 import { endSession, listSessions } from '../postgres/sessions.pg.ts';

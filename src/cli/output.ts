@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { OperatorError } from '../operator/users.ts';
+import { OperatorError } from '../operator/input.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
 

@@ -2,8 +2,8 @@
 import { type Command, Option } from 'commander';
 import { type Environment, readConfig, readEnvironment } from '../config.ts';
 import { postgresKeys } from '../features/key-rotation/keys.pg.ts';
+import { OperatorError } from '../operator/input.ts';
 import { type CheckedServer, checkServer, type Finding } from '../operator/profile-check.ts';
-import { OperatorError } from '../operator/users.ts';
 import { findClientRecord } from '../postgres/clients.pg.ts';
 import { listResources } from '../postgres/resources.pg.ts';
 import { type Profile, profiles } from '../protocol/profile.ts';

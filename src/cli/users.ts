@@ -1,7 +1,8 @@
 /** `gatehouse users …` */
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { hashPassword, OperatorError, parse, registerUser } from '../operator/users.ts';
+import { OperatorError, parse } from '../operator/input.ts';
+import { hashPassword, registerUser } from '../operator/users.ts';
 import {
   findUser,
   listUsers,

@@ -12,7 +12,7 @@ import {
 } from '../config.ts';
 import { features } from '../features.ts';
 import { developmentKeys } from '../operator/data-folder.ts';
-import { OperatorError } from '../operator/users.ts';
+import { OperatorError } from '../operator/input.ts';
 import { Audit } from '../postgres/audit.pg.ts';
 import { openDatabase, type Sql } from '../postgres/database.ts';
 import { type EmbeddedPostgres, startEmbedded } from '../postgres/embedded.ts';

@@ -14,10 +14,10 @@ import {
   usernameOfGrant,
 } from '../postgres/calls.pg.ts';
 import type { Sql } from '../postgres/database.ts';
-import { looksLikeJwt, verifyingKey, verifyOwnJwt } from '../protocol/jose.ts';
+import { looksLikeJwt, unverifiedPart, verifyingKey, verifyOwnJwt } from '../protocol/jose.ts';
 import { isDecryptionAlg } from '../protocol/jose-decryption.ts';
 import { isUuid, parseCredential } from '../protocol/secrets.ts';
-import { OperatorError } from './users.ts';
+import { OperatorError } from './input.ts';
 
 /** What a call is found by. */
 export interface Clue {
@@ -64,7 +64,7 @@ export async function readClue(text: string, database: Sql, now: Date): Promise<
 }
 
 async function readJwt(jwt: string, database: Sql, now: Date): Promise<Clue> {
-  const [header, claims] = jwt.split('.').map(readPart);
+  const [header, claims] = [unverifiedPart(jwt, 'header'), unverifiedPart(jwt, 'claims')];
   if (!header || !claims) throw new OperatorError('This is not a JWT, though it looks like one.');
   const keys = new Map(
     (await postgresKeys(database).list())
@@ -85,15 +85,6 @@ async function readJwt(jwt: string, database: Sql, now: Date): Promise<Clue> {
   if (ids.length === 0) throw new OperatorError('The token says neither jti nor txn: its call cannot be found by it.');
   const username = verified && isUuid(String(grantId)) ? await usernameOfGrant(database, String(grantId)) : undefined;
   return { ids, token: verified && toFirstToken(verified, username), unproven: verified === undefined };
-}
-
-function readPart(part: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(part, 'base64url').toString());
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** What we signed has the types we gave it. An ID token names its client as its audience. */

@@ -14,8 +14,8 @@ import { OAuthError } from '../protocol/errors.ts';
 import { TOKEN_EXCHANGE } from '../protocol/exchanges.ts';
 import { changeClient } from './clients.ts';
 import { addExchangePolicy } from './exchange-policies.ts';
+import { OperatorError } from './input.ts';
 import { changeResource, registerResource } from './resources.ts';
-import { OperatorError } from './users.ts';
 
 const PHOTOS = 'http://localhost:4001';
 const STORAGE = 'http://localhost:4002';

@@ -3,6 +3,8 @@
  * `/token`, asked by the same code in the same order (token-exchange/rules.ts). What only a request or a real token can show is
  * said to be not asked.
  */
+
+import type { PresentedToken } from '../features/token-exchange/request.ts';
 import {
   type Asked,
   type Destination,
@@ -15,6 +17,7 @@ import type { MayAct } from '../protocol/call.ts';
 import type { Client } from '../protocol/client.ts';
 import type { ExchangePolicies } from '../protocol/exchange-policy.ts';
 import { JWT_BEARER, TOKEN_EXCHANGE } from '../protocol/exchanges.ts';
+import { unverifiedPart } from '../protocol/jose.ts';
 import type { Resource } from '../protocol/resource.ts';
 
 type Told = Omit<Finding, 'rule'> & { readonly rule: string };
@@ -193,4 +196,12 @@ function suppose(
     cnf: resources.length > 0 || foreign ? 'not asked' : undefined,
     limitedTo: foreign ? 'not asked' : undefined,
   };
+}
+
+/** Whoever exchanges a token has to say what it is; here it is taken for what it looks like. */
+export function whatIsSaid(token: string, issuer: string): { type: PresentedToken['type']; from: string | undefined } {
+  const [header, claims] = [unverifiedPart(token, 'header'), unverifiedPart(token, 'claims')];
+  const from = typeof claims?.iss === 'string' ? claims.iss : undefined;
+  if (!claims || header?.typ === 'at+jwt') return { type: 'access_token', from };
+  return { type: from === issuer ? 'id_token' : 'jwt', from };
 }

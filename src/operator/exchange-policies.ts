@@ -15,7 +15,7 @@ import { JWT_BEARER, TOKEN_EXCHANGE } from '../protocol/exchanges.ts';
 import { type Profile, profileOf } from '../protocol/profile.ts';
 import { toResource } from '../protocol/resource.ts';
 import { holdsTokensFor, isItsApi, nothingHere } from './exchange-explanation.ts';
-import { OperatorError, parse } from './users.ts';
+import { OperatorError, parse } from './input.ts';
 
 export interface PolicyRules {
   readonly profile: Profile;

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { FetchRefused, guardedFetch } from '../outgoing/guarded-fetch.ts';
 import type { ClientLogo } from '../postgres/clients.pg.ts';
 import { sha256 } from '../protocol/secrets.ts';
-import { OperatorError } from './users.ts';
+import { OperatorError } from './input.ts';
 
 const MOST = 256 * 1024;
 

@@ -4,8 +4,8 @@ import { createResource, deleteResource, updateResource } from '../postgres/reso
 import { findTrustDomain } from '../postgres/trust-domains.pg.ts';
 import type { Profile } from '../protocol/profile.ts';
 import { type ResourceMetadata, resourceMetadata } from '../protocol/resource.ts';
+import { OperatorError, parse } from './input.ts';
 import { type DomainRules, refuseWhileNamed } from './trust-domains.ts';
-import { OperatorError, parse } from './users.ts';
 
 const TAKEN = {
   scope_taken: 'scopes: a scope name belongs to another resource already',

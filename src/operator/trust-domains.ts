@@ -8,7 +8,7 @@ import { checkClientKeys } from '../protocol/client-keys.ts';
 import type { Profile } from '../protocol/profile.ts';
 import { isLoopback } from '../protocol/redirect-uri.ts';
 import { type TrustDomainMetadata, trustDomainMetadata } from '../protocol/trust-domain.ts';
-import { OperatorError, parse } from './users.ts';
+import { OperatorError, parse } from './input.ts';
 
 export interface DomainRules {
   readonly profile: Profile;

@@ -5,10 +5,7 @@ import { createUser } from '../postgres/people.pg.ts';
 import { type UserClaims, userClaims, usernameProblem } from '../protocol/claims.ts';
 import type { Context } from '../protocol/context.ts';
 import { PASSWORD_MAX_BYTES, type Passwords } from '../protocol/secrets.ts';
-import { inOurVoice } from '../protocol/wrong-values.ts';
-
-/** A refusal to be shown to the operator in one line. */
-export class OperatorError extends Error {}
+import { OperatorError, parse } from './input.ts';
 
 const newUser = z.strictObject({
   username: z.string().min(1).max(254),
@@ -47,14 +44,6 @@ export async function hashPassword(
   if (Buffer.byteLength(password) > PASSWORD_MAX_BYTES)
     throw new OperatorError(`password: must not be longer than ${PASSWORD_MAX_BYTES} bytes`);
   return passwords.hash(password);
-}
-
-/** @throws OperatorError naming every field that is wrong */
-export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(input, { error: inOurVoice });
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'input'}: ${message}`);
-  throw new OperatorError(faults.join('; '));
 }
 
 /** UUIDv4: random, so it tells not even when the person came. */

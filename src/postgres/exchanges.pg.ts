@@ -1,6 +1,8 @@
 /** Exchanges in PostgreSQL: RFC 8693. A row is a step and, if it was allowed, its token; the ledger asks whether that stands. */
+
 import { sql } from 'kysely';
 import type { Exchanges, Step } from '../protocol/exchanges.ts';
+import { seconds } from '../protocol/jose.ts';
 import { mintId, sha256 } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
 import { andAllMarked, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
@@ -12,7 +14,7 @@ export function postgresExchanges(database: Sql): Exchanges {
       const { call, authentication, cnf } = step;
       const json = (value: unknown) => sql`${value === undefined ? null : JSON.stringify(value)}::jsonb`;
       const signedIn = authentication && {
-        time: Math.floor(authentication.time.getTime() / 1000),
+        time: seconds(authentication.time),
         acr: authentication.acr,
         amr: authentication.amr,
       };

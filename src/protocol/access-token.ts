@@ -3,7 +3,7 @@
  * resource they are for. Made here, read here.
  */
 
-import type { Authorization } from './authorization.ts';
+import { type Authorization, authenticationOf, claimsOfAuthentication } from './authorization.ts';
 import { openDetails } from './authorization-details.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { type Call, claimsOfCall, type MayAct, type Origin, subjectOfToken } from './call.ts';
@@ -11,7 +11,7 @@ import { NO_CLAIMS } from './claims-request.ts';
 import { findClient } from './client.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { AuthorizationDetail } from './details-type.ts';
-import { signJwt, verifyOwnJwt } from './jose.ts';
+import { seconds, signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { openCall } from './open-call.ts';
 import type { Resources } from './resource.ts';
@@ -68,7 +68,8 @@ export async function mintAccessToken(
       },
     };
   }
-  const alg = target.resource.signingAlg ?? signingAlgs[0];
+  // What the API was registered for under a laxer profile is not signed under this one (FAPI 2.0 SP §5.4.1-1).
+  const alg = signingAlgs.find((name) => name === target.resource?.signingAlg) ?? signingAlgs[0];
   if (alg === undefined) throw new Error('the profile names no signing algorithm');
   const { authentication } = authorization;
   const jti = mintId(now, server.context.random);
@@ -86,11 +87,7 @@ export async function mintAccessToken(
     ...claimsOfCall(jti, call, target.resource.mayAct),
     ...(grantId !== undefined && { grant_id: grantId }),
     ...(cnf && { cnf }),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
   });
   return { value, jti, expiresAt, record: undefined };
 }
@@ -174,7 +171,8 @@ export async function verifySignedToken(
   server: AuthorizationServer,
 ): Promise<(SignedToken & StandingToken & { readonly exchanged: boolean }) | undefined> {
   const findKey = await server.keyring.verifying();
-  const claims = verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  const { issuer, profile } = server;
+  const claims = verifyOwnJwt(token, { typ: TYP, issuer, now, findKey, algs: profile.signingAlgs });
   if (!claims) return undefined;
   // We signed it, so its claims have the types we gave them.
   const {
@@ -225,12 +223,6 @@ export async function verifySignedToken(
     claims: NO_CLAIMS,
     exchanged: origin !== undefined,
     ...(may_act && { mayAct: may_act }),
-    authentication:
-      auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
+    authentication: authenticationOf({ auth_time, acr, amr }),
   };
-}
-
-/** NumericDate (RFC 7519 §2). */
-export function seconds(date: Date): number {
-  return Math.floor(date.getTime() / 1000);
 }

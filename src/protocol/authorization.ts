@@ -3,11 +3,13 @@
  * minted from. In the store its root is the *grant*: one row for one authorization, named by every code, refresh token
  * and access token that comes from it, so that one revoked row ends them all.
  */
+
 import type { Call } from './call.ts';
 import type { User } from './claims.ts';
-import type { ClaimsRequest } from './claims-request.ts';
+import { type ClaimsRequest, NO_CLAIMS } from './claims-request.ts';
 import type { Client } from './client.ts';
 import type { AuthorizationDetail } from './details-type.ts';
+import { seconds } from './jose.ts';
 
 /** How and when the user proved who they are; later tokens repeat it and never raise it (RFC 9068 §2.2.1). */
 export interface Authentication {
@@ -15,6 +17,26 @@ export interface Authentication {
   readonly acr: string;
   /** RFC 8176. */
   readonly amr: readonly string[];
+}
+
+/** OpenID Connect Core §2, RFC 9068 §2.2.1, RFC 9470 §6. */
+export function claimsOfAuthentication(authentication: Authentication | undefined): Record<string, unknown> {
+  if (!authentication) return {};
+  const { time, acr, amr } = authentication;
+  return { auth_time: seconds(time), acr, amr };
+}
+
+/** What such claims said, where they are our own word. */
+export function authenticationOf({
+  auth_time,
+  acr = '',
+  amr = [],
+}: {
+  readonly auth_time: number | undefined;
+  readonly acr: string | undefined;
+  readonly amr: readonly string[] | undefined;
+}): Authentication | undefined {
+  return auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr, amr };
 }
 
 export interface Authorization {
@@ -40,4 +62,25 @@ export interface Authorization {
   readonly call?: Call;
   /** Nothing that comes from it lives longer. */
   readonly expiresAt: Date | undefined;
+}
+
+/**
+ * An authorization that no person has given in so many words: a client’s own, or what was made from another token.
+ * @param known what there is of it
+ */
+export function ungrantedAuthorization(client: Client, known: Partial<Authorization>): Authorization {
+  return {
+    grantId: undefined,
+    client,
+    user: undefined,
+    authentication: undefined,
+    signInId: undefined,
+    claims: NO_CLAIMS,
+    scope: [],
+    authorizationDetails: [],
+    resources: [],
+    nonce: undefined,
+    expiresAt: undefined,
+    ...known,
+  };
 }

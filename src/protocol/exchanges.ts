@@ -14,6 +14,15 @@ export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 /** RFC 7523 §2.1. */
 export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 
+const URN = 'urn:ietf:params:oauth:token-type:';
+
+/** RFC 8693 §3. */
+export const TOKEN_TYPES = {
+  access_token: `${URN}access_token`,
+  id_token: `${URN}id_token`,
+  jwt: `${URN}jwt`,
+} as const;
+
 /** What is known of a step, whatever became of it. */
 export interface Step {
   readonly txn: string;

@@ -10,12 +10,14 @@
  *
  *   size ─▶ iss ─▶ form ─▶ alg ─▶ header ─▶ typ ─▶ key ─▶ signature ─▶ claims ─▶ aud ─▶ times        the first that is wrong refuses
  */
+
 import { z } from 'zod';
 import type { Authentication } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { type Actor, type Call, DEEPEST, type MayAct, type Origin } from './call.ts';
 import { findVerifyingKey } from './client-keys.ts';
 import type { Confirmation } from './confirmation.ts';
+import { seconds, unverifiedPart } from './jose.ts';
 import { checkTimes, type JwtClaims, JwtRefused, verifyClientJwt } from './jose-client.ts';
 import type { Profile } from './profile.ts';
 import { isScopeToken } from './scope.ts';
@@ -135,7 +137,7 @@ export async function readForeignJwt(
   if (data.exp - now.getTime() / 1000 > LONGEST_LIFE) throw new JwtRefused('it would be good for too long');
   return {
     domain,
-    subject: subjectOf(domain, data.sub),
+    subject: foreignSubject(domain, data.sub),
     sub: data.sub,
     clientId: data.client_id,
     namesOurClient: typ === ID_JAG_TYP,
@@ -163,7 +165,7 @@ export function beginningOf(
   grantType: string,
 ): Pick<Call, 'txn' | 'origin' | 'subject'> & { readonly act: Actor | undefined } {
   const { domain, sub, subject, clientId, jti, issuedAt, act } = jwt;
-  const iat = Math.floor(issuedAt.getTime() / 1000);
+  const iat = seconds(issuedAt);
   return {
     txn: jwt.txn ?? jti,
     // Without `client_id` all that is known of the first one is that the domain speaks for it.
@@ -183,12 +185,9 @@ export function beginningOf(
 /** Who claims to have signed it. Nobody has verified that: it tells whose keys to look for, and nothing else. */
 async function findDomain(jwt: string, { issuer, catalogue }: AuthorizationServer): Promise<TrustDomain> {
   if (jwt.length > LONGEST) throw new JwtRefused('it is too long');
-  let iss: unknown;
-  try {
-    ({ iss } = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()));
-  } catch (cause) {
-    throw new JwtRefused('it is not a signed JWT', { cause });
-  }
+  const claims = unverifiedPart(jwt, 'claims');
+  if (!claims) throw new JwtRefused('it is not a signed JWT');
+  const { iss } = claims;
   // What we signed ourselves has doors of its own, with a look at the ledger behind them (ID-JAG §7.3).
   const domain = typeof iss === 'string' && iss !== issuer ? (await catalogue.trustDomains()).get(iss) : undefined;
   if (!domain) throw new JwtRefused('its iss is no trust domain');
@@ -226,7 +225,7 @@ function checkAudience(aud: string | string[], { assertionAudience }: Profile, {
  * No id of ours has a `|`, or looks like a URL (client.ts); issuers have no `|` (trust-domain.ts), so the first one parts the two, whatever
  * the `sub` holds.
  */
-function subjectOf({ issuer }: TrustDomain, sub: string): string {
+function foreignSubject({ issuer }: TrustDomain, sub: string): string {
   const subject = `${issuer}|${sub}`;
   if (subject.length > LONGEST_NAME) throw new JwtRefused('its sub is too long');
   return subject;

@@ -5,13 +5,12 @@
  * read still proves to it who said so.
  */
 import { createHash } from 'node:crypto';
-import { seconds } from './access-token.ts';
-import type { Authentication, Authorization } from './authorization.ts';
+import { type Authentication, type Authorization, authenticationOf, claimsOfAuthentication } from './authorization.ts';
 import type { AuthorizationServer } from './authorization-server.ts';
 import { claimsRequested } from './claims-request.ts';
 import type { Client } from './client.ts';
 import { TOKEN_EXCHANGE } from './exchanges.ts';
-import { isSigningAlg, type SigningAlg, signJwt, verifyOwnJwt } from './jose.ts';
+import { isSigningAlg, type SigningAlg, seconds, signJwt, verifyOwnJwt } from './jose.ts';
 import { encryptionAlgs, encryptionEncs } from './jose-client.ts';
 import { profileOf } from './profile.ts';
 import { asRegistered } from './response-encryption.ts';
@@ -62,11 +61,7 @@ export async function mintIdToken(
     iat: seconds(now),
     exp,
     at_hash: leftHalf(accessToken, alg),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
     ...(signInId !== undefined && { sid: sidOf(signInId, client.id, server) }),
     ...(nonce !== undefined && { nonce }),
     ...whereItStands(authorization, exp, now, server),
@@ -158,7 +153,8 @@ export async function readIdToken(
   server: AuthorizationServer,
 ): Promise<ExchangeableIdToken | undefined> {
   const findKey = await server.keyring.verifying();
-  const claims = verifyOwnJwt(token, { typ: TYP, issuer: server.issuer, now, findKey });
+  const { issuer, profile } = server;
+  const claims = verifyOwnJwt(token, { typ: TYP, issuer, now, findKey, algs: profile.signingAlgs });
   // We signed it, so its claims have the types we gave them; `at_hash` is what other things of this type lack.
   const { jti, grant_id, aud, sub, at_hash, auth_time, acr, amr, iat, exp } = (claims ?? {}) as {
     jti?: string;
@@ -179,8 +175,7 @@ export async function readIdToken(
     grantId: grant_id,
     clientId: aud,
     subject: sub,
-    authentication:
-      auth_time === undefined ? undefined : { time: new Date(auth_time * 1000), acr: acr ?? '', amr: amr ?? [] },
+    authentication: authenticationOf({ auth_time, acr, amr }),
     issuedAt: new Date((iat ?? 0) * 1000),
     expiresAt: new Date((exp ?? 0) * 1000),
   };

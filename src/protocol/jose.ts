@@ -100,6 +100,11 @@ export function verifyingKey(jwk: PublicJwk): VerifyingKey {
   return { kid: jwk.kid, alg: jwk.alg as SigningAlg, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) };
 }
 
+/** NumericDate (RFC 7519 §2). */
+export function seconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
+}
+
 const headers = new WeakMap<SigningKey, Map<string, string>>();
 
 /** The encoded header: the same few bytes for every token of a key and type, so made once. */
@@ -143,8 +148,27 @@ interface Expected {
   readonly issuer: string;
   readonly now: Date;
   findKey(kid: string): VerifyingKey | undefined;
+  /** Of the profile, where a key of a laxer one may be left and its tokens are good for something; else all of ours. */
+  readonly algs?: readonly SigningAlg[];
   /** Seconds it may be over; none where it is not said. */
   readonly overFor?: number;
+}
+
+/**
+ * What a JWT says that nobody has verified: good for asking whose key it takes, and for nothing else.
+ * @returns `undefined` where it says nothing, or is too long to be looked at
+ */
+export function unverifiedPart(jwt: string, part: 'header' | 'claims'): Readonly<Record<string, unknown>> | undefined {
+  if (jwt.length > LONGEST_JWT) return undefined;
+  try {
+    const encoded = jwt.split('.')[part === 'header' ? 0 : 1] ?? '';
+    const value: unknown = JSON.parse(Buffer.from(encoded, 'base64url').toString());
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
@@ -154,13 +178,13 @@ interface Expected {
  */
 export function verifyOwnJwt(token: string, expected: Expected): Readonly<Record<string, unknown>> | undefined {
   if (!looksLikeJwt(token)) return undefined;
-  const [encodedHeader = ''] = token.split('.', 1);
-  const header = jsonObject(encodedHeader);
+  const header = unverifiedPart(token, 'header');
   // Nothing of ours has extensions (RFC 7515 §4.1.11), among them payloads that are not encoded (RFC 7797).
   if (!header || Object.hasOwn(header, 'crit') || Object.hasOwn(header, 'b64')) return undefined;
   const key = typeof header.kid === 'string' ? expected.findKey(header.kid) : undefined;
   // One key, one algorithm (RFC 8725 §3.1): the header does not choose.
   if (!key || key.alg !== header.alg || !isOfType(header.typ, expected.typ)) return undefined;
+  if (expected.algs && !expected.algs.includes(key.alg)) return undefined;
   const claims = signedClaims(token, key);
   const now = expected.now.getTime() / 1000;
   const { iss, exp, nbf } = claims ?? {};
@@ -192,22 +216,13 @@ function signedClaims(token: string, key: VerifyingKey): Readonly<Record<string,
   const [header = '', payload = '', signature = ''] = token.split('.');
   if (!TABLE[key.alg].verify(Buffer.from(`${header}.${payload}`), key.publicKey, Buffer.from(signature, 'base64url')))
     return undefined;
-  const claims = jsonObject(payload);
+  const claims = unverifiedPart(token, 'claims');
   if (!claims) return undefined;
   // Tokens that were not signed by us never come here, so nobody can push out what is asked for.
   const [oldest] = ofKey.keys();
   if (ofKey.size >= MOST_READ && oldest !== undefined) ofKey.delete(oldest);
   ofKey.set(token, claims);
   return claims;
-}
-
-function jsonObject(encoded: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(encoded, 'base64url').toString());
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 export function isSigningAlg(value: unknown): value is SigningAlg {

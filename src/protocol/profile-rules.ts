@@ -5,7 +5,7 @@
 import type { ClientMetadata } from './client.ts';
 import { checkClientKeys, type JsonWebKeySet } from './client-keys.ts';
 import { algsOf, clientSigningAlgs, isKeyFor } from './jose-client.ts';
-import { type Profile, profiles } from './profile.ts';
+import { oauth21, type Profile } from './profile.ts';
 import { parseUrl } from './redirect-uri.ts';
 import { printable } from './wrong-values.ts';
 
@@ -122,9 +122,6 @@ export const profileRules: readonly ProfileRule[] = [
   },
 ];
 
-/** Everything else demands more than this one, which knows all that any of them knows. */
-const [laxest] = profiles;
-
 /**
  * What of a client contradicts the profile it is held to.
  * @param only the one field to look at; without it, the first that is wrong
@@ -136,11 +133,9 @@ export function contradiction(
   profile: Profile,
   only?: string,
 ): { readonly field: string; readonly why: string } | undefined {
-  for (const { clause, problem } of profileRules) {
-    const found = problem(metadata, profile);
-    if (!found || (only !== undefined && found.field !== only)) continue;
-    const isEverywhere = laxest !== undefined && problem(metadata, laxest)?.field === found.field;
-    return isEverywhere ? found : { ...found, why: `${found.why} (${clause})` };
+  for (const { found, clause, atLaxest } of broken(metadata, profile)) {
+    if (only !== undefined && found.field !== only) continue;
+    return atLaxest?.field === found.field ? found : withClause(found, clause);
   }
   return undefined;
 }
@@ -150,12 +145,25 @@ export function contradiction(
  * @returns `undefined` also for what no profile has: that harms nobody but the client
  */
 export function forbidden(metadata: ClientMetadata, profile: Profile): { field: string; why: string } | undefined {
+  for (const { found, clause, atLaxest } of broken(metadata, profile)) if (!atLaxest) return withClause(found, clause);
+  return undefined;
+}
+
+type Problem = NonNullable<ReturnType<ProfileRule['problem']>>;
+
+/**
+ * The rules that do not hold, in the order of the clauses, each with what the laxest profile (which knows all that any
+ * of them knows) says of it.
+ */
+function* broken(metadata: ClientMetadata, profile: Profile) {
   for (const { clause, problem } of profileRules) {
     const found = problem(metadata, profile);
-    if (found && laxest !== undefined && !problem(metadata, laxest))
-      return { ...found, why: `${found.why} (${clause})` };
+    if (found) yield { found, clause, atLaxest: problem(metadata, oauth21) };
   }
-  return undefined;
+}
+
+function withClause({ field, why }: Problem, clause: string): Problem {
+  return { field, why: `${why} (${clause})` };
 }
 
 function signsMessages(metadata: ClientMetadata): boolean {

@@ -30,10 +30,11 @@ describe('a code presented twice', () => {
     expect(await worth(world, first.access_token, world.storageApi)).toEqual(ALIVE);
 
     const before = await tally(world);
-    const trail = await auditOf(world, 'code_replayed', async () => {
+    const replay = async () => {
       const second = await redeem(onOtherNode(), flow, client, { resource: STORAGE });
       expect([second.status, second.json.error]).toEqual([400, 'invalid_grant']);
-    });
+    };
+    const trail = await auditOf(world, 'code_replayed', replay, [world.issuer, other.issuer]);
     expect(trail.map(({ event, client_id, times }) => [event, client_id, times])).toEqual([
       ['code_replayed', client, 1],
     ]);

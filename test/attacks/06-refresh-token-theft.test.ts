@@ -58,9 +58,8 @@ describe('a copied refresh token', () => {
     world.clock.advance(11);
 
     const before = await tally(world);
-    const trail = await auditOf(world, 'refresh_token_reused', async () => {
-      expect(await refreshed(world, refresh_token, 'spa')).toBe('invalid_grant');
-    });
+    const reuse = async () => expect(await refreshed(world, refresh_token, 'spa')).toBe('invalid_grant');
+    const trail = await auditOf(world, 'refresh_token_reused', reuse, [world.issuer, other.issuer]);
     expect(trail.map(({ event, client_id, times }) => [event, client_id, times])).toEqual([
       ['refresh_token_reused', 'spa', 1],
     ]);

@@ -145,7 +145,8 @@ describe('a client assertion under FAPI', () => {
   });
 
   it('refused is one event in the audit trail', async () => {
-    const trail = await auditOf(world, 'invalid_client', () => signed({ aud: 'x' }).then(push));
+    const nodes = [world.issuer, node.running.address];
+    const trail = await auditOf(world, 'invalid_client', () => signed({ aud: 'x' }).then(push), nodes);
     expect(trail).toContainEqual(expect.objectContaining({ event: 'invalid_client', client_id: 'app', times: 1 }));
   });
 

@@ -213,7 +213,8 @@ describe('an assertion', () => {
   });
 
   it('refused is one event in the audit trail', async () => {
-    const trail = await auditOf(world, 'invalid_grant', () => but({ aud: 'x' }).then((jwt) => present(world, jwt)));
+    const attack = () => but({ aud: 'x' }).then((jwt) => present(world, jwt));
+    const trail = await auditOf(world, 'invalid_grant', attack, [world.issuer, node.running.address]);
     expect(trail).toContainEqual(expect.objectContaining({ event: 'invalid_grant', client_id: 'courier', times: 1 }));
   });
 

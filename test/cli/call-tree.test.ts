@@ -1,6 +1,7 @@
 /** The tree of a call, grown and drawn: what goes below what, in which words, and what does not get to a terminal. */
 import { describe, expect, it } from 'vitest';
-import { type CallTree, drawTrees, growTrees } from '../../src/cli/call-tree.ts';
+import { drawTrees } from '../../src/cli/call-drawing.ts';
+import { type CallTree, growTrees } from '../../src/operator/call-tree.ts';
 import type { FoundCalls } from '../../src/operator/calls.ts';
 import type { FirstToken, RecordedStep } from '../../src/postgres/calls.pg.ts';
 

@@ -7,7 +7,10 @@ import { join } from 'node:path';
 import { decodeJwt } from 'jose';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { type AskedExchange, explainExchange, readHops, readParty } from '../../src/cli/exchange-test.ts';
+
+import { readHops, readParty } from '../../src/cli/exchange-policies.ts';
+import { type AskedExchange, explainExchange } from '../../src/cli/exchange-test.ts';
+
 import { findCalls, readClue } from '../../src/operator/calls.ts';
 import { TOKEN_EXCHANGE } from '../../src/protocol/exchanges.ts';
 import { KeyEncryption } from '../../src/protocol/key-encryption.ts';

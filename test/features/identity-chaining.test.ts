@@ -4,7 +4,8 @@
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { drawTrees, growTrees } from '../../src/cli/call-tree.ts';
+import { drawTrees } from '../../src/cli/call-drawing.ts';
+import { growTrees } from '../../src/operator/call-tree.ts';
 import { findCalls, readClue } from '../../src/operator/calls.ts';
 import { JWT_BEARER } from '../../src/protocol/exchanges.ts';
 import { query } from '../support/attack-aftermath.ts';

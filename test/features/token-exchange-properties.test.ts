@@ -4,7 +4,11 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setClientDisabled } from '../../src/postgres/clients.pg.ts';
+import { caughtUp } from '../support/attack-aftermath.ts';
+import { post, signIn, TestBrowser } from '../support/browser.ts';
 import {
+  ACCESS_TOKEN,
   APIS,
   type Api,
   appTokens,
@@ -12,9 +16,11 @@ import {
   type ExchangeWorld,
   exchange,
   introspected,
+  type Party,
   startExchangeWorld,
   webTokens,
 } from '../support/exchange-world.ts';
+import { sendAs } from '../support/fapi-world.ts';
 
 const API = fc.constantFrom<Api>('photos', 'storage', 'archive');
 const VERBS = fc.constantFrom<readonly string[] | undefined>(undefined, ['read'], ['write'], ['read', 'write']);
@@ -145,5 +151,124 @@ describe('random calls', () => {
     // Both happened, often enough for the above to mean something.
     expect(good).toBeGreaterThan(20);
     expect(refused).toBeGreaterThan(10);
+  }, 120_000);
+});
+
+/** One more step, from any token that there is by now. */
+interface Branch {
+  readonly from: number;
+  readonly keyed: boolean;
+  readonly to: Api;
+  /** By the web app, and in bob's name: where it starts at its own token. */
+  readonly actor: boolean;
+}
+const BRANCH: fc.Arbitrary<Branch> = fc.record({
+  from: fc.nat(6),
+  keyed: fc.boolean(),
+  to: API,
+  actor: fc.boolean(),
+});
+
+interface Node {
+  readonly token: string;
+  readonly at: Api;
+  readonly owner: Party;
+  /** The tokens that it came from, itself among them. */
+  readonly from: ReadonlySet<string>;
+  readonly clients: ReadonlySet<string>;
+}
+
+describe('random trees of calls', () => {
+  let world: ExchangeWorld;
+  let bob: string;
+  beforeAll(async () => {
+    world = await startExchangeWorld();
+  });
+  afterAll(() => world.close());
+
+  async function grow(branches: readonly Branch[]): Promise<Node[]> {
+    const { access_token: first } = await webTokens(world);
+    const nodes: Node[] = [
+      { token: first, at: 'photos', owner: world.web, from: new Set([first]), clients: new Set(['web']) },
+    ];
+    for (const { from, keyed, to, actor } of branches) {
+      const parent = nodes[from % nodes.length] as Node;
+      const acting = actor && parent.token === first && to === 'storage';
+      const owner = acting ? world.web : keyed ? world.keyed[parent.at] : world.apis[parent.at];
+      const { status, json } = await exchange(world, owner, parent.token, {
+        resource: APIS[to],
+        ...(acting && { actor_token: bob, actor_token_type: ACCESS_TOKEN }),
+      });
+      if (status !== 200) continue;
+      const token = String(json.access_token);
+      nodes.push({
+        token,
+        at: to,
+        owner,
+        from: new Set([...parent.from, ...(acting ? [bob] : []), token]),
+        clients: new Set([...parent.clients, owner.id]),
+      });
+    }
+    return nodes;
+  }
+
+  async function revokedBy(owner: Party, token: string): Promise<number> {
+    if ('secret' in owner) return (await post(`${world.issuer}/revoke`, { token }, { basic: owner })).status;
+    return (await sendAs(world, owner, '/revoke', { token })).status;
+  }
+
+  /** Each node as the API is told that has it: by its client that is not disabled. */
+  async function standing(nodes: readonly Node[], disabled?: string): Promise<boolean[]> {
+    const asked = nodes.map(({ token, at }) => {
+      const reader = world.apis[at].id === disabled ? world.keyed[at] : world.apis[at];
+      return introspected(world, reader, token);
+    });
+    return (await Promise.all(asked)).map(({ active }) => active === true);
+  }
+
+  it('what ends a token ends all that came of it, and nothing else', async () => {
+    let ended = 0;
+    const { sql } = world.running.database;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(BRANCH, { minLength: 5, maxLength: 9 }),
+        fc.nat(9),
+        fc.constantFrom('revoked', 'disabled', 'the actor, revoked'),
+        async (branches, index, how) => {
+          const browser = new TestBrowser(world);
+          await signIn(browser, await browser.visit('/login'), 'bob', 'builder');
+          bob = (await webTokens(world, { browser })).access_token;
+          const nodes = await grow(branches);
+          const { token, owner } = nodes[index % nodes.length] as Node;
+          expect(await standing(nodes)).toEqual(nodes.map(() => true));
+          if (how === 'disabled') {
+            await setClientDisabled(sql, owner.id, true, world.clock.now());
+            try {
+              await caughtUp();
+              const expected = nodes.map(({ clients }) => !clients.has(owner.id));
+              ended += expected.filter((stands) => !stands).length;
+              expect(await standing(nodes, owner.id)).toEqual(expected);
+            } finally {
+              await setClientDisabled(sql, owner.id, false, world.clock.now());
+              await caughtUp();
+            }
+            expect(await standing(nodes)).toEqual(nodes.map(() => true));
+            return;
+          }
+          const gone = how === 'revoked' ? token : bob;
+          expect(await revokedBy(how === 'revoked' ? owner : world.web, gone)).toBe(200);
+          const expected = nodes.map(({ from }) => !from.has(gone));
+          ended += expected.filter((stands) => !stands).length;
+          expect(await standing(nodes)).toEqual(expected);
+          for (const [at, { token: over, at: api }] of nodes.entries()) {
+            if (expected[at]) continue;
+            const { json } = await exchange(world, world.keyed[api], over, { resource: APIS.archive });
+            expect(json.error).toBe('invalid_request');
+          }
+        },
+      ),
+      { numRuns: 15 },
+    );
+    expect(ended).toBeGreaterThan(15);
   }, 120_000);
 });

@@ -2,9 +2,9 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addExchangePolicy, changeExchangePolicy, notesOnPolicy } from '../../src/operator/exchange-policies.ts';
+import { OperatorError } from '../../src/operator/input.ts';
 import { registerResource, removeResource } from '../../src/operator/resources.ts';
 import { addTrustDomain, changeTrustDomain, removeTrustDomain } from '../../src/operator/trust-domains.ts';
-import { OperatorError } from '../../src/operator/users.ts';
 import { createClient } from '../../src/postgres/clients.pg.ts';
 import { deleteExchangePolicy, findExchangePolicy } from '../../src/postgres/exchange-policies.pg.ts';
 import { findTrustDomain } from '../../src/postgres/trust-domains.pg.ts';

@@ -3,12 +3,13 @@
  * takes client certificates, an authority, two clients with different keys made by the command line, an API on https, a
  * browser, and relying-party code that validates all it gets.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEMO_USERS } from '../../src/operator/demo-data.ts';
 import { TestBrowser } from './browser.ts';
-import { type CertificateFiles, makeAuthority, makeSelfSigned } from './certificate.ts';
+import { type CertificateFiles, type CertificateOptions, makeAuthority, makeSelfSigned } from './certificate.ts';
 import { type ClientKey, clientKey } from './client-key.ts';
 import { DETAILS, type FapiApi, startFapiApi } from './fapi-api.ts';
 import { gatehouse } from './gatehouse.ts';
@@ -23,7 +24,7 @@ export const PREFIX = 'fapi2-security-profile-final-';
 export const FAPI_ALGS = ['PS256', 'ES256', 'EdDSA', 'Ed25519'];
 
 export interface Variant {
-  readonly profile: 'fapi2-security' | 'fapi2-message-signing';
+  readonly profile: 'oauth21' | 'fapi2-security' | 'fapi2-message-signing';
   readonly authentication: 'private_key_jwt' | 'mtls';
   readonly constraint: 'dpop' | 'mtls';
   readonly openid: boolean;
@@ -67,6 +68,8 @@ export interface Fapi {
   readonly fetch: typeof fetch;
   /** With that certificate. */
   fetchAs(own: CertificateFiles): typeof fetch;
+  /** A fresh certificate for a name, of the authority that the server trusts. */
+  issued(name: string, options?: CertificateOptions): Promise<CertificateFiles>;
   browser(): TestBrowser;
   close(): Promise<void>;
 }
@@ -88,6 +91,8 @@ export async function startFapi(variant: Variant): Promise<Fapi> {
     },
   });
   const api = await startFapiApi(server.issuer, tls, variant);
+  const issued: Fapi['issued'] = (name, options) =>
+    authority.issue(join(folder, `${name}-${randomUUID()}`), { subject: `/C=DE/O=Suite/CN=${name}`, ...options });
   const [alice] = DEMO_USERS;
   await server.user(alice);
   await server.resource({ ...api.registration });
@@ -96,7 +101,7 @@ export async function startFapi(variant: Variant): Promise<Fapi> {
       const first = name === 'client';
       const alg = first ? 'PS256' : 'ES256';
       const key = await clientKey(alg, `${name}-key`);
-      const certificate = await authority.issue(join(folder, name), { subject: `/C=DE/O=Suite/CN=${name}` });
+      const certificate = await issued(name);
       const metadata = metadataOf(name, key, variant);
       if (variant.commandLine) await createClient(server, variant.profile, metadata);
       else await server.client(metadata);
@@ -125,6 +130,7 @@ export async function startFapi(variant: Variant): Promise<Fapi> {
     client2,
     fetch: trusting,
     fetchAs: (own) => trustingFetch(tls.cert, own),
+    issued,
     browser: () => new TestBrowser(server, trusting),
     async close() {
       await api.close();

@@ -128,7 +128,8 @@ export async function responseOf(op: Fapi, page: Visit, client: FapiClient = op.
     expect((exp ?? 0) - seconds(op)).toBeLessThanOrEqual(600);
     response = claims;
   }
-  const allowed = ['code', 'state', 'iss', 'error', 'error_description'];
+  const more = op.variant.profile === 'oauth21' ? ['session_state'] : [];
+  const allowed = ['code', 'state', 'iss', 'error', 'error_description', ...more];
   expect(Object.keys(response).filter((name) => !allowed.includes(name))).toEqual([]);
   expect(response.iss).toBe(op.server.issuer);
   return response;

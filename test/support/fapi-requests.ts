@@ -146,8 +146,11 @@ export async function send(
 
 export async function answerOf(response: Response): Promise<Answer> {
   const text = await response.text();
-  const json = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
-  return { status: response.status, headers: response.headers, json };
+  const { status, headers } = response;
+  // RFC 9701 §5: a signed answer is nothing but the JWT.
+  if (headers.get('content-type') === 'application/token-introspection+jwt')
+    return { status, headers, json: { jwt: text } };
+  return { status, headers, json: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>) };
 }
 
 /** With a certificate `client_id` says whose it is; an assertion says it by itself. */

@@ -6,7 +6,6 @@ import { randomUUID } from 'node:crypto';
 import { addExchangePolicy } from '../../src/operator/exchange-policies.ts';
 import { addTrustDomain } from '../../src/operator/trust-domains.ts';
 import { JWT_BEARER } from '../../src/protocol/exchanges.ts';
-import { oauth21 } from '../../src/protocol/profile.ts';
 import { query } from './attack-aftermath.ts';
 import { post } from './browser.ts';
 import { type ClientKey, clientKey } from './client-key.ts';
@@ -25,7 +24,11 @@ export interface TrustWorld extends World {
   secondNode(): Promise<TestServer>;
 }
 
-const rulesOf = ({ issuer }: TestServer) => ({ issuer, profile: oauth21, allowLoopbackFetch: true });
+const rulesOf = ({ issuer, running }: TestServer) => ({
+  issuer,
+  profile: running.server.profile,
+  allowLoopbackFetch: true,
+});
 
 export async function trustDomain(world: TestServer, domain: Record<string, unknown>): Promise<void> {
   const { issuer } = await addTrustDomain(world.running.database.sql, domain, rulesOf(world), world.clock.now());

@@ -1,9 +1,8 @@
 /** The logout token: Back-Channel Logout 1.0 §2.4. */
-import { seconds } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
 import { idTokenAlg } from '../../protocol/id-token.ts';
-import { signJwt } from '../../protocol/jose.ts';
+import { seconds, signJwt } from '../../protocol/jose.ts';
 import { asRegistered } from '../../protocol/response-encryption.ts';
 import { mintId } from '../../protocol/secrets.ts';
 import { sidOf } from '../../protocol/session.ts';

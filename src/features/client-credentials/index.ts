@@ -2,8 +2,8 @@
  * Client credentials: a backend acting for itself (RFC 6749 §4.4). No refresh token, no ID token, no user. Minting a
  * JWT needs no round trip to the database, an opaque token one.
  */
+import { ungrantedAuthorization } from '../../protocol/authorization.ts';
 import { parseAuthorizationDetails } from '../../protocol/authorization-details.ts';
-import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature } from '../../protocol/feature.ts';
 import { OPENID_SCOPES } from '../../protocol/resource.ts';
@@ -28,19 +28,10 @@ export function clientCredentials(): Feature {
           // There is no grant to be within: what its registration allows is asked for anew each time (RFC 9396 §5).
           const details = parseAuthorizationDetails(parameters.get('authorization_details'), client, resources);
           return {
-            authorization: {
-              grantId: undefined,
-              signInId: undefined,
-              claims: NO_CLAIMS,
-              client,
-              user: undefined,
-              authentication: undefined,
+            authorization: ungrantedAuthorization(client, {
               scope: asked === undefined && details !== undefined ? [] : own,
               authorizationDetails: details ?? [],
-              resources: [],
-              nonce: undefined,
-              expiresAt: undefined,
-            },
+            }),
             newRefreshToken: false,
             async spend({ accessToken, marks }) {
               const used = await server.ledger.record(accessToken, marks);

@@ -3,14 +3,16 @@
  * else, and everything that does not stand, gets exactly `{"active":false}`: no oracle. One round trip. Signed, by RFC 9701, for
  * who wants to be able to prove later what it was told.
  */
+
 import { z } from 'zod';
-import { readAccessToken, seconds, withOpenAccess } from '../../protocol/access-token.ts';
+import { readAccessToken, withOpenAccess } from '../../protocol/access-token.ts';
+import { claimsOfAuthentication } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { claimsOfCall, subjectOfToken } from '../../protocol/call.ts';
 import { type Client, findClient } from '../../protocol/client.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClientRequest, Feature } from '../../protocol/feature.ts';
-import { isSigningAlg, type SigningAlg, signJwt } from '../../protocol/jose.ts';
+import { isSigningAlg, type SigningAlg, seconds, signJwt } from '../../protocol/jose.ts';
 import { encryptionAlgs, encryptionEncs } from '../../protocol/jose-client.ts';
 import type { StandingToken } from '../../protocol/ledger.ts';
 import type { EndpointResponse } from '../../protocol/message.ts';
@@ -113,10 +115,6 @@ async function describe(token: StandingToken, server: AuthorizationServer): Prom
     exp: seconds(token.expiresAt),
     jti: token.jti,
     ...(token.kind === 'access_token' && claimsOfCall(token.jti, token.call, token.mayAct)),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
   };
 }

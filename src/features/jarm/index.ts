@@ -4,11 +4,10 @@
  * one response with another.
  */
 import { z } from 'zod';
-import { seconds } from '../../protocol/access-token.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
 import type { Feature, ResponseMode } from '../../protocol/feature.ts';
-import { isSigningAlg, type SigningAlg, signJwt } from '../../protocol/jose.ts';
+import { isSigningAlg, type SigningAlg, seconds, signJwt } from '../../protocol/jose.ts';
 import { encryptionAlgs, encryptionEncs } from '../../protocol/jose-client.ts';
 import { type Profile, profileOf } from '../../protocol/profile.ts';
 import { asRegistered, encryptionAlg, encryptionEnc, encryptionProblem } from '../../protocol/response-encryption.ts';

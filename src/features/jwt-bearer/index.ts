@@ -8,13 +8,13 @@
  * began elsewhere: it is kept with its story (exchanges), has no grant and no refresh token. An assertion is good once, and
  * only what spends it uses it up.
  */
+import { ungrantedAuthorization } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Actor, Call } from '../../protocol/call.ts';
-import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import { confirms } from '../../protocol/confirmation.ts';
 import { type ErrorCode, OAuthError, type OAuthErrorOptions } from '../../protocol/errors.ts';
 import { decide } from '../../protocol/exchange-decision.ts';
-import { JWT_BEARER, knownOf, type Step } from '../../protocol/exchanges.ts';
+import { JWT_BEARER, knownOf, type Step, TOKEN_TYPES } from '../../protocol/exchanges.ts';
 import type { Feature, TokenRequest, VerifiedGrant } from '../../protocol/feature.ts';
 import { beginningOf, type ForeignJwt, readForeignJwt } from '../../protocol/foreign-jwt.ts';
 import { JwtRefused } from '../../protocol/jose-client.ts';
@@ -24,8 +24,6 @@ import { replayMark } from '../../protocol/replay.ts';
 import { parseScope } from '../../protocol/scope.ts';
 import type { Target } from '../../protocol/target.ts';
 import { chooseTarget } from './target.ts';
-
-const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 
 /** What the caller hears; nothing of it depends on what the assertion says. */
 const REFUSALS: Partial<Record<ErrorCode, string>> = {
@@ -114,22 +112,15 @@ async function verify(request: TokenRequest, server: AuthorizationServer): Promi
   };
   const access: Target = { resource, audience: [resource.resource], scope, authorizationDetails: [] };
   return {
-    authorization: {
-      grantId: undefined,
-      signInId: undefined,
-      claims: NO_CLAIMS,
-      client,
-      user: undefined,
+    authorization: ungrantedAuthorization(client, {
       authentication: jwt.authentication,
       scope,
-      authorizationDetails: [],
       resources: [resource.resource],
-      nonce: undefined,
       call,
       // The assertion lives a minute so that nobody can use it later, not because the person goes away then: the token may
       // outlive it, by what the policy says, which is minutes (RFC 7521 §4.1).
       expiresAt: new Date(now.getTime() + policy.lifetime * 1000),
-    },
+    }),
     target: access,
     newRefreshToken: false,
     async spend(minted) {
@@ -137,7 +128,7 @@ async function verify(request: TokenRequest, server: AuthorizationServer): Promi
       const { audience } = access;
       const allowed = { ...step, call, scope, audience, cnf: possession?.cnf, authentication: jwt.authentication };
       const used = await server.exchanges.record(
-        { ...allowed, issuedTokenType: ACCESS_TOKEN },
+        { ...allowed, issuedTokenType: TOKEN_TYPES.access_token },
         { ...minted, marks },
         now,
       );

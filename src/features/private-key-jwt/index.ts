@@ -6,6 +6,7 @@
  * server, and be replayed here (audience injection). How strictly it is read is the profile's to say. Each assertion is good
  * once: its `jti` is claimed with the statement that it pays for.
  */
+
 import { z } from 'zod';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { Client } from '../../protocol/client.ts';
@@ -13,6 +14,7 @@ import { DESCRIBED_ENDPOINTS } from '../../protocol/client-authentication.ts';
 import { verifyJwtOf } from '../../protocol/client-keys.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { ClaimedClient, Feature } from '../../protocol/feature.ts';
+import { unverifiedPart } from '../../protocol/jose.ts';
 import { algsOf, checkTimes, clientSigningAlgs, type JwtClaims, JwtRefused } from '../../protocol/jose-client.ts';
 import type { EndpointRequest } from '../../protocol/message.ts';
 import { type Profile, profileOf } from '../../protocol/profile.ts';
@@ -64,9 +66,10 @@ function claimOf(request: EndpointRequest): ClaimedClient | undefined {
   const assertion = parameters.get('client_assertion');
   const type = parameters.get('client_assertion_type');
   if (assertion === undefined && type === undefined) return undefined;
+  const { sub } = unverifiedPart(assertion ?? '', 'claims') ?? {};
   return {
     // Whose keys to look for; whether it is so, the signature tells.
-    clientId: parameters.get('client_id') ?? subjectOf(assertion ?? ''),
+    clientId: parameters.get('client_id') ?? (typeof sub === 'string' ? sub : ''),
     async prove(client, server) {
       try {
         if (type !== TYPE || assertion === undefined) throw new JwtRefused('client_assertion and its type go together');
@@ -78,18 +81,6 @@ function claimOf(request: EndpointRequest): ClaimedClient | undefined {
       }
     },
   };
-}
-
-/** The `sub` of a JWT that nobody has verified: good for asking whose key it takes, and for nothing else. */
-function subjectOf(assertion: string): string {
-  if (assertion.length > LONGEST) return '';
-  try {
-    const claims: unknown = JSON.parse(Buffer.from(assertion.split('.')[1] ?? '', 'base64url').toString());
-    const { sub } = (claims ?? {}) as { sub?: unknown };
-    return typeof sub === 'string' ? sub : '';
-  } catch {
-    return '';
-  }
 }
 
 async function check(assertion: string, client: Client, request: EndpointRequest, server: AuthorizationServer) {

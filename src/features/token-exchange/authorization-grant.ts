@@ -2,12 +2,14 @@
  * JWT authorization grants for other domains: draft-ietf-oauth-identity-chaining §2.3, RFC 7523 §3 as its revision narrows it. What the
  * client redeems there is a word of ours to that one authorization server, good for a minute.
  */
-import { type MintedAccessToken, seconds } from '../../protocol/access-token.ts';
+
+import type { MintedAccessToken } from '../../protocol/access-token.ts';
+import { claimsOfAuthentication } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type Call, claimsOfCall } from '../../protocol/call.ts';
 import type { Confirmation } from '../../protocol/confirmation.ts';
 import { AUTHORIZATION_GRANT_TYP } from '../../protocol/foreign-jwt.ts';
-import { signJwt } from '../../protocol/jose.ts';
+import { seconds, signJwt } from '../../protocol/jose.ts';
 import { mintId } from '../../protocol/secrets.ts';
 import type { TrustDomain } from '../../protocol/trust-domain.ts';
 import type { SubjectToken } from './subject-token.ts';
@@ -48,11 +50,7 @@ export async function mintAuthorizationGrant(
     jti,
     ...claimsOfCall(jti, call, undefined),
     ...(cnf && { cnf }),
-    ...(authentication && {
-      auth_time: seconds(authentication.time),
-      acr: authentication.acr,
-      amr: authentication.amr,
-    }),
+    ...claimsOfAuthentication(authentication),
   });
   return { value, jti, expiresAt, record: undefined };
 }

@@ -7,18 +7,17 @@
  * Delegation, unless the policy says impersonation: `sub` stays, `act` grows by whoever acts now. Every step is recorded, the refused
  * ones too. No refresh token, no ID token: who wants more comes again, with a token that still stands.
  */
-import type { Authorization } from '../../protocol/authorization.ts';
+import { ungrantedAuthorization } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import type { AllowedHop, Call } from '../../protocol/call.ts';
-import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { ClientMetadataCheck } from '../../protocol/client.ts';
-import { knownOf, type Step, TOKEN_EXCHANGE } from '../../protocol/exchanges.ts';
+import { knownOf, type Step, TOKEN_EXCHANGE, TOKEN_TYPES } from '../../protocol/exchanges.ts';
 import type { Feature, TokenRequest, VerifiedGrant } from '../../protocol/feature.ts';
 import { JwtRefused } from '../../protocol/jose-client.ts';
 import { allowedHop } from '../../protocol/open-call.ts';
 import { type ActorToken, readActorToken } from './actor-token.ts';
 import { mintAuthorizationGrant } from './authorization-grant.ts';
-import { type ExchangeRequest, readRequest, TOKEN_TYPES } from './request.ts';
+import { type ExchangeRequest, readRequest } from './request.ts';
 import { type Allowed, type Destination, judge, Refused } from './rules.ts';
 import { readSubjectToken, type SubjectToken } from './subject-token.ts';
 
@@ -103,27 +102,15 @@ function exchanged(exchange: Exchange, request: TokenRequest, server: Authorizat
   const call = nextCall(exchange, client.id);
   const expiresAt = endOf(exchange, now);
   const cnf = possession?.cnf;
-  const authorization: Authorization = {
-    grantId: subjectToken.grantId,
-    client,
-    user: subjectToken.user,
-    authentication: subjectToken.authentication,
-    signInId: undefined,
-    claims: NO_CLAIMS,
-    scope,
-    authorizationDetails: [],
-    resources: [],
-    nonce: undefined,
-    call,
-    expiresAt,
-  };
+  const { grantId, user, authentication } = subjectToken;
+  const known = { grantId, user, authentication, scope, call, expiresAt };
   const audience = [policy.target];
   const issuedTokenType =
     domain || request.parameters.get('requested_token_type') === TOKEN_TYPES.jwt
       ? TOKEN_TYPES.jwt
       : TOKEN_TYPES.access_token;
   return {
-    authorization,
+    authorization: ungrantedAuthorization(client, known),
     target: { resource, audience, scope, authorizationDetails: [] },
     ...(domain && {
       mint: () =>
@@ -140,9 +127,9 @@ function exchanged(exchange: Exchange, request: TokenRequest, server: Authorizat
     async spend(minted) {
       const step = stepOf(subjectToken, policy.target, policy.source, request);
       // What our grants say of the sign-in need not be said again.
-      const authentication = subjectToken.grantId === undefined ? subjectToken.authentication : undefined;
+      const signedIn = grantId === undefined ? authentication : undefined;
       const used = await server.exchanges.record(
-        { ...step, call, scope, audience, cnf, authentication, issuedTokenType },
+        { ...step, call, scope, audience, cnf, authentication: signedIn, issuedTokenType },
         minted,
         now,
       );

@@ -3,17 +3,9 @@
  * may both name (RFC 8707 §2: one API, one token); no refresh tokens, SAML or types of tokens that we do not know.
  */
 import { OAuthError } from '../../protocol/errors.ts';
+import { TOKEN_TYPES } from '../../protocol/exchanges.ts';
 import type { Parameters } from '../../protocol/message.ts';
 import { parseScope } from '../../protocol/scope.ts';
-
-const URN = 'urn:ietf:params:oauth:token-type:';
-
-/** RFC 8693 §3. */
-export const TOKEN_TYPES = {
-  access_token: `${URN}access_token`,
-  id_token: `${URN}id_token`,
-  jwt: `${URN}jwt`,
-} as const;
 
 export type TokenType = keyof typeof TOKEN_TYPES;
 

@@ -5,7 +5,8 @@
  * Whose it is to exchange: an API's, the tokens that are addressed to it; a client's, those it holds. Anybody else has got it where
  * he should not have, and shall not make it good for himself.
  */
-import { readAccessToken, seconds } from '../../protocol/access-token.ts';
+
+import { readAccessToken } from '../../protocol/access-token.ts';
 import type { Authentication } from '../../protocol/authorization.ts';
 import type { AuthorizationServer } from '../../protocol/authorization-server.ts';
 import { type Call, type MayAct, subjectOfToken } from '../../protocol/call.ts';
@@ -15,6 +16,7 @@ import type { Confirmation } from '../../protocol/confirmation.ts';
 import { TOKEN_EXCHANGE } from '../../protocol/exchanges.ts';
 import { beginningOf, type ForeignJwt, readForeignJwt } from '../../protocol/foreign-jwt.ts';
 import { readIdToken } from '../../protocol/id-token.ts';
+import { seconds } from '../../protocol/jose.ts';
 import { JwtRefused } from '../../protocol/jose-client.ts';
 import type { StandingToken } from '../../protocol/ledger.ts';
 import { profileOf } from '../../protocol/profile.ts';
