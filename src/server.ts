@@ -6,6 +6,7 @@
  */
 import cluster from 'node:cluster';
 import { randomBytes } from 'node:crypto';
+import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
@@ -58,6 +59,8 @@ const PATIENCE = 20_000;
 
 export interface RunningServer {
   readonly app: App;
+  /** What it listens with: for everybody, and for clients with certificates. */
+  readonly doors: readonly Server[];
   /** Where it listens. */
   readonly address: string;
   readonly database: Database;
@@ -320,6 +323,7 @@ async function run(
     const address = await listening('PORT', host, app.listen({ port, host }));
     return {
       app,
+      doors: apps.map(({ server: door }) => door),
       address,
       database,
       server,

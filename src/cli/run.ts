@@ -25,7 +25,7 @@ import { checkedClients } from './checked-clients.ts';
 import { print } from './output.ts';
 import { stopSignal, toldToStop } from './signals.ts';
 import { unwell } from './unwell.ts';
-import { superviseWorkers, tellLeaving } from './workers.ts';
+import { shareConnections, superviseWorkers, tellLeaving } from './workers.ts';
 import { findDatabase, inDataFolder, rulesFor } from './workplace.ts';
 
 /** Milliseconds that a process has to end in once it is unwell: longer than all that it waits for on the way. */
@@ -129,6 +129,7 @@ async function serve(): Promise<void> {
       if (stop.aborted) return undefined;
       throw error;
     });
+    if (server) shareConnections(server.doors);
     const bad = unwell(logger);
     await toldToStop(AbortSignal.any([stop, bad]));
     tellLeaving({ unwell: bad.aborted });

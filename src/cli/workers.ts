@@ -8,15 +8,21 @@
  *
  * All of them accept from one queue of the kernel. Were connections handed over by the primary (Node's round robin), one
  * that is handed to a worker in the moment it is killed would be neither answered nor closed; so, what nobody has accepted
- * yet another one takes, and nothing passes through the primary.
+ * yet another one takes, and nothing passes through the primary. The kernel is not fair, though: of a burst of connections
+ * that are kept alive one worker may get all. So each tells how many it has, hears what would be fair, and closes some of
+ * those above that behind their next answers; who asks again comes to the others.
  */
 import cluster, { type Worker } from 'node:cluster';
+import type { Server } from 'node:http';
 import type { Logger } from 'pino';
 
 /** A worker that ends younger than this, in milliseconds, ended soon. */
 const SOON = 60_000;
 /** Milliseconds to wait when one ends soon after another, doubled each time up to the second: no storm of starts. */
 const PAUSES = [1000, 30_000] as const;
+
+/** Milliseconds between two counts of connections. */
+const COUNT = 1000;
 
 interface Leaving {
   /** By itself, because it must not go on. */
@@ -26,6 +32,32 @@ interface Leaving {
 /** In a worker: another one shall take its place now, while this one finishes what it has. */
 export function tellLeaving(leaving: Leaving): void {
   cluster.worker?.send({ leaving });
+}
+
+/** In a worker: keeps about as many connections as the others do. Those that are closed had their answer, and were told. */
+export function shareConnections(doors: readonly Server[]): void {
+  const { worker } = cluster;
+  if (worker === undefined) return;
+  let open = 0;
+  let tooMany = 0;
+  for (const door of doors) {
+    door.on('connection', (socket) => {
+      open += 1;
+      socket.once('close', () => {
+        open -= 1;
+      });
+    });
+    door.prependListener('request', (_request, response) => {
+      if (tooMany === 0) return;
+      tooMany -= 1;
+      response.setHeader('connection', 'close');
+    });
+  }
+  worker.on('message', ({ fair }: { fair?: number }) => {
+    // Half of what is above a quarter more than fair: the next count sees what came of it.
+    if (fair !== undefined) tooMany = Math.max(0, Math.ceil((open - fair * 1.25 - 1) / 2));
+  });
+  setInterval(() => worker.isConnected() && worker.send({ open }), COUNT).unref();
 }
 
 /**
@@ -46,6 +78,8 @@ export function superviseWorkers(
   const staying = new Map<Worker, number>();
   const listened = new Map<Worker, Set<number>>();
   const isUp = (worker: Worker) => ports.every((port) => listened.get(worker)?.has(port));
+  /** Connections of each, as it told last. */
+  const open = new WeakMap<Worker, number>();
   let wanted = 1;
   let soonEnds = 0;
   let pause: NodeJS.Timeout | undefined;
@@ -90,7 +124,12 @@ export function superviseWorkers(
       if (isUp(worker)) wanted = count;
       fill();
     });
-    cluster.on('message', (worker, message: { leaving?: Leaving }) => {
+    cluster.on('message', (worker, message: { leaving?: Leaving; open?: number }) => {
+      if (message.open !== undefined && staying.has(worker) && worker.isConnected()) {
+        open.set(worker, message.open);
+        const counts = [...staying.keys()].map((one) => open.get(one) ?? 0);
+        worker.send({ fair: counts.reduce((sum, one) => sum + one, 0) / counts.length });
+      }
       if (message.leaving === undefined || outcome !== undefined || !staying.has(worker)) return;
       const pausing = replace(worker, !message.leaving.unwell);
       logger.warn(

@@ -226,11 +226,29 @@ describe('a worker', () => {
   async function lineTo(worker: number): Promise<Agent> {
     for (let tries = 0; tries < 200; tries += 1) {
       const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-      if ((await workerOf(await ask(`${base}/healthz`, { agent }))) === worker) return agent;
+      const answer = await ask(`${base}/healthz`, { agent });
+      if (answer.headers.connection !== 'close' && (await workerOf(answer)) === worker) return agent;
       agent.destroy();
     }
     throw new Error(`No connection came to ${worker}.`);
   }
+
+  it('that got more connections than the others gives some away, each behind an answer', async () => {
+    const [first = 0] = await serve();
+    const kept: Agent[] = [];
+    while (kept.length < 16) kept.push(await lineTo(first));
+    const holders = async () => {
+      const answers = await Promise.all(kept.map((agent) => ask(`${base}/healthz`, { agent })));
+      const pids = await Promise.all(answers.map(workerOf));
+      return pids.filter((pid) => pid !== first).length;
+    };
+    try {
+      await expect.poll(holders, { timeout: 60_000, interval: 100 }).toBeGreaterThanOrEqual(5);
+    } finally {
+      for (const agent of kept) agent.destroy();
+    }
+    expect(await started.stop()).toMatchObject({ code: 0, stderr: '' });
+  });
 
   it('in which something throws answers what it has before it ends, and its place is taken at once', async () => {
     const [victim = 0, other = 0] = await serve(
