@@ -5,6 +5,7 @@
  *              └─yes─▶ keys, jobs, registries ─▶ listen ─▶ SIGTERM: not ready, drain, flush, close
  */
 import cluster from 'node:cluster';
+import type { Server } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
@@ -51,6 +52,8 @@ const PATIENCE = 20_000;
 
 export interface RunningServer {
   readonly app: App;
+  /** What it listens with: for everybody, and for clients with certificates. */
+  readonly doors: readonly Server[];
   /** Where it listens. */
   readonly address: string;
   readonly database: Database;
@@ -59,8 +62,11 @@ export interface RunningServer {
   readonly passwords: Passwords;
   /** Names of what it was assembled from. */
   readonly features: readonly string[];
-  /** Stops taking requests, finishes those under way, writes what is gathered. */
-  close(): Promise<void>;
+  /**
+   * Stops taking requests, finishes those under way, writes what is gathered.
+   * @param options.notice whether balancers get the time to look away first; they do where nothing is said
+   */
+  close(options?: { readonly notice?: boolean }): Promise<void>;
 }
 
 /** Nothing that is secret can get into the log by accident: these names are blanked, as they stand and one level down. */
@@ -133,9 +139,9 @@ export async function awaitDatabase(options: StartOptions): Promise<void> {
 /**
  * Until database and schema are there, the port answers 503 and says why; then the start goes on by itself.
  *
- * A worker waits without opening the port. When the last worker closes a port that it shares, connections that the
- * primary has just handed out are neither answered nor closed (Node's cluster): a caller would hang. Its primary has
- * waited before, so this is a database that went away in between, or a worker that is replaced beside others.
+ * A worker waits without opening the port: when the last worker closes a port that they share, connections that none has
+ * accepted yet are reset. Its primary has waited before, so this is a database that went away in between, or a worker that
+ * is replaced beside others.
  */
 async function waitForDatabase(database: Sql, { config, signal }: StartOptions, logger: Logger): Promise<void> {
   let reason = await notReady(database, (error) => {
@@ -313,15 +319,16 @@ async function run(
     const address = await listening('PORT', host, app.listen({ port, host }));
     return {
       app,
+      doors: apps.map(({ server: door }) => door),
       address,
       database,
       server,
       passwords,
       features: registries.features.map(({ name }) => name),
-      async close() {
+      async close({ notice = true } = {}) {
         draining = true;
         // Balancers look away before the door shuts. In development there is none, and somebody waits for the prompt.
-        if (config.mode === 'serve') await sleep(NOTICE);
+        if (config.mode === 'serve' && notice) await sleep(NOTICE);
         await stop();
         await database.close();
       },

@@ -1,6 +1,7 @@
 /** `gatehouse dev`, `serve`, `migrate`: the commands that run. */
 import cluster from 'node:cluster';
 import type { Command } from 'commander';
+import type { Logger } from 'pino';
 import {
   type ClientCertificates,
   type Config,
@@ -24,8 +25,12 @@ import { banner } from './banner.ts';
 import { checkedClients } from './checked-clients.ts';
 import { print } from './output.ts';
 import { stopSignal, toldToStop } from './signals.ts';
-import { superviseWorkers } from './workers.ts';
+import { unwell } from './unwell.ts';
+import { shareConnections, superviseWorkers, tellLeaving } from './workers.ts';
 import { findDatabase, inDataFolder, rulesFor } from './workplace.ts';
+
+/** Milliseconds that a process has to end in once it is unwell: longer than all that it waits for on the way. */
+const LAST_PATIENCE = 60_000;
 
 export function runCommands(program: Command): void {
   program
@@ -114,18 +119,26 @@ async function prepare(
 async function serve(): Promise<void> {
   const { config, secrets } = readConfig('serve', readEnvironment(process.env));
   const stop = stopSignal();
+  const logger = createLogger(config.logLevel);
   if (config.workers > 1 && cluster.isPrimary) {
-    process.exitCode = await supervise(config, secrets, stop);
+    process.exitCode = await supervise(config, secrets, stop, logger);
     return;
   }
   try {
-    const server = await startServer({ config, secrets, signal: stop }).catch((error: unknown) => {
+    const server = await startServer({ config, secrets, logger, signal: stop }).catch((error: unknown) => {
       // Told to stop while it waited for its database.
       if (stop.aborted) return undefined;
       throw error;
     });
-    await toldToStop(stop);
-    await server?.close();
+    if (server) shareConnections(server.doors);
+    const bad = unwell(logger);
+    await toldToStop(AbortSignal.any([stop, bad]));
+    tellLeaving({ unwell: bad.aborted });
+    // Unwell it shuts its door at once. However it is, it ends.
+    if (bad.aborted) setTimeout(() => process.exit(1), LAST_PATIENCE).unref();
+    await server?.close({ notice: !bad.aborted });
+    // What threw may have left behind what would keep the process alive.
+    if (bad.aborted) process.exit(1);
   } finally {
     // The channel to the primary would keep a worker alive.
     cluster.worker?.disconnect();
@@ -136,14 +149,16 @@ async function serve(): Promise<void> {
  * The primary of several workers serves no requests; it waits for the database for all of them, and has the port for
  * metrics, which are those of all.
  */
-async function supervise(config: Config, secrets: Secrets, stop: AbortSignal): Promise<number> {
-  const { workers, port, mutualTls, metricsPort, host, logLevel } = config;
+async function supervise(config: Config, secrets: Secrets, stop: AbortSignal, logger: Logger): Promise<number> {
+  const { workers, port, mutualTls, metricsPort, host } = config;
   const metrics = metricsPort === undefined ? undefined : await serveMetrics(host, metricsPort, workersMetrics());
   const ports = [port, ...(mutualTls?.door ? [mutualTls.door.port] : [])];
-  const logger = createLogger(logLevel);
   try {
     await awaitDatabase({ config, secrets, logger, signal: stop });
-    return stop.aborted ? 0 : await superviseWorkers(workers, ports, stop, logger);
+    if (stop.aborted) return 0;
+    const bad = unwell(logger);
+    const code = await superviseWorkers(workers, ports, AbortSignal.any([stop, bad]), logger);
+    return bad.aborted ? 1 : code;
   } catch (error) {
     // Told to stop while it waited for the database.
     if (stop.aborted) return 0;

@@ -130,6 +130,8 @@ async function foundation(options: AppOptions, origin: string, certificatesCount
     bodyLimit: BODY_LIMIT,
     // Idle connections are closed at once when draining; busy ones finish.
     forceCloseConnections: 'idle',
+    // A connection that was accepted before the door shut is answered, even if its request comes a moment later.
+    return503OnClosing: false,
     requestTimeout: 30_000,
     exposeHeadRoutes: false,
     // Ours is strict and runs where its errors are rendered; see message.ts.

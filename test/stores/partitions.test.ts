@@ -118,6 +118,76 @@ describe('partitions', () => {
     expect((await partitions()).get('authorization_codes')?.filter((name) => busy.includes(name))).toEqual([]);
   });
 
+  it('that somebody reads keep nobody from reading and writing, and go with the run after', async () => {
+    const now = store.at(40 * DAY);
+    await leave(store.now);
+    const others = store.another({ poolMax: 4 });
+    const old = await partitions();
+    const [held = ''] = old.get('sessions') ?? [];
+    const busy = await store
+      .another({ poolMax: 1 })
+      .sql.transaction()
+      .execute(async (reader) => {
+        await sql`SELECT id FROM ${sql.table(held)}`.execute(reader);
+        const running = keepPartitions(store.sql, now);
+        // They end while the reader is there: none of them waits for it, however the DROP does.
+        for (let count = 0; count < 100; count += 1) {
+          await sql`SELECT count(*) FROM sessions`.execute(others.sql);
+          await sql`INSERT INTO sessions (id, secret_hash, created_at, last_used_at)
+            VALUES (${mintId(store.now, randomBytes)}, '', ${now}, ${now})`
+            .execute(others.sql)
+            // Its partition may be among those that are dropped.
+            .catch((error: Error) => expect(error.message).toMatch(/no partition of relation/));
+        }
+        return running;
+      });
+    expect(busy).toContain(held);
+    expect(await keepPartitions(store.sql, now)).toEqual([]);
+    const left = (await partitions()).get('sessions') ?? [];
+    expect(left.filter((name) => (old.get('sessions') ?? []).includes(name))).toEqual([]);
+  });
+
+  it('are made while others read and write, and they while those are made', async () => {
+    const now = store.at(90 * DAY);
+    const before = await partitions();
+    const others = store.another({ poolMax: 4 });
+    // A transaction that has read and written each of them, and goes on.
+    const open = await store.another({ poolMax: 1 }).sql.startTransaction().execute();
+    await sql`LOCK TABLE ${sql.join(TABLES.map((table) => sql.table(table)))} IN ROW EXCLUSIVE MODE`.execute(open);
+    await sql`LOCK TABLE audit IN SHARE UPDATE EXCLUSIVE MODE`.execute(open);
+    const making = keepPartitions(store.sql, now);
+    // Until it waits for the last one, with the locks on all the others in its hands.
+    const waits = async () =>
+      (await store.rows(sql`SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'audit'::regclass`)).length;
+    await expect.poll(waits, { timeout: 5000, interval: 10 }).toBe(1);
+    expect(await partitions()).toEqual(before);
+    for (const table of TABLES) await sql`SELECT count(*) FROM ${sql.table(table)}`.execute(others.sql);
+    await sql`INSERT INTO sessions (id, secret_hash, created_at, last_used_at)
+      VALUES (${mintId(store.now, randomBytes)}, '', ${now}, ${now})`.execute(others.sql);
+    await open.rollback().execute();
+    await making;
+    await leave(now);
+  });
+
+  it('have room for what changes: rows change in their page, without their indexes', async () => {
+    const now = store.at(3 * DAY);
+    await keepPartitions(store.sql, now);
+    const { sql: one } = store.another({ poolMax: 1 });
+    const ids = Array.from({ length: 300 }, () => mintId(now, randomBytes));
+    const hash = randomBytes(32);
+    await sql`INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, expires_at)
+      SELECT id, ${hash}, id, 'app', 'https://app.example/callback', 'challenge', ${now}::timestamptz
+      FROM unnest(${ids}::uuid[]) AS id`.execute(one);
+    await sql`UPDATE authorization_codes SET redeemed_at = ${now} WHERE id = ANY(${ids}::uuid[])`.execute(one);
+    await sql`SELECT pg_stat_force_next_flush()`.execute(one);
+    const { rows } = await sql<{ changed: number; inPlace: number }>`
+      SELECT sum(n_tup_upd)::int AS changed, sum(n_tup_hot_upd)::int AS "inPlace" FROM pg_stat_user_tables
+      WHERE relname LIKE 'authorization_codes_%'`.execute(one);
+    expect(rows[0]?.changed).toBe(300);
+    // Of the last page some find none: without room nearly all would.
+    expect(rows[0]?.inPlace).toBeGreaterThan(270);
+  });
+
   it('leave other tables of the schema alone', async () => {
     await store.rows(sql`CREATE TABLE somebody_elses (id int) PARTITION BY RANGE (id)`);
     await store.rows(sql`CREATE TABLE somebody_elses_1 PARTITION OF somebody_elses FOR VALUES FROM (0) TO (10)`);

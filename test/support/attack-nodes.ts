@@ -1,4 +1,4 @@
-/** Two whole server processes on one database, as an operator would run them: `gatehouse dev` twice. */
+/** Two whole server processes, or more, on one database, as an operator would run them: `gatehouse dev` twice. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -23,12 +23,15 @@ export interface ProcessNodes {
   /** What every node calls itself; the first one listens there. */
   readonly issuer: string;
   readonly nodes: readonly [ProcessNode, ProcessNode];
+  /** What they and the commands of their operator have in their environment. */
+  readonly env: Readonly<Record<string, string>>;
   /** One more node, e.g. after the others were stopped. Another one at `port` of the issuer only when that is free. */
   start(port?: number): Promise<ProcessNode>;
   close(): Promise<void>;
 }
 
-export async function startProcesses(): Promise<ProcessNodes> {
+/** @param more variables of their environment */
+export async function startProcesses(more: Readonly<Record<string, string>> = {}): Promise<ProcessNodes> {
   const database = await createDatabase({ migrated: false });
   const folders: string[] = [];
   const running = new Set<ProcessNode>();
@@ -41,6 +44,7 @@ export async function startProcesses(): Promise<ProcessNodes> {
     GATEHOUSE_KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64url'),
     GATEHOUSE_DEMO_DATA: 'off',
     LOG_LEVEL: 'warn',
+    ...more,
   };
   const start = async (port?: number): Promise<ProcessNode> => {
     const folder = await mkdtemp(join(tmpdir(), 'gatehouse-node-'));
@@ -70,6 +74,7 @@ export async function startProcesses(): Promise<ProcessNodes> {
     databaseUrl: database.url,
     issuer,
     nodes,
+    env: shared,
     start,
     async close() {
       await Promise.all([...running].map((node) => node.stop()));

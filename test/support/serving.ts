@@ -1,5 +1,5 @@
 /** `gatehouse serve` in tests: an environment it accepts, and plain requests to it. */
-import { request as httpRequest } from 'node:http';
+import { type Agent, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { Client, type QueryResultRow } from 'pg';
@@ -39,14 +39,16 @@ export interface Asking {
   readonly ca?: string;
   /** Milliseconds without an answer to give up after. */
   readonly patience?: number;
+  /** Keeps a connection for several requests. */
+  readonly agent?: Agent;
 }
 
-/** One request on a connection of its own. */
-export async function ask(url: string, { form, headers = {}, ca, patience = 0 }: Asking = {}): Promise<Answer> {
+/** One request, on a connection of its own where no agent keeps one. */
+export async function ask(url: string, { form, headers = {}, ca, patience = 0, agent }: Asking = {}): Promise<Answer> {
   const body = form && new URLSearchParams(form).toString();
   const options = {
     method: form ? 'POST' : 'GET',
-    agent: false as const,
+    agent: agent ?? false,
     headers: { ...(form && { 'content-type': 'application/x-www-form-urlencoded' }), ...headers },
     ...(ca !== undefined && { ca }),
   };
