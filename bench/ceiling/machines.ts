@@ -1,4 +1,4 @@
-/** The ceiling of what clients do for themselves: tokens, introspection, revocation, exchange. */
+/** The ceiling of what clients do for themselves: tokens, introspection, revocation. */
 import type { FastifyInstance } from 'fastify';
 import { field, inSeconds, mint, read, type Store, signEs256, verified } from './store.ts';
 
@@ -63,20 +63,5 @@ export function machineRoutes(app: FastifyInstance, store: Store): void {
       [token.id, token.hash],
     );
     return {};
-  });
-
-  app.post<{ Body: string }>('/token-exchange/token', async ({ body }) => {
-    const subjectToken = field(body, 'subject_token');
-    if (subjectToken.length === 0 || !body.includes('token-exchange')) return signedToken();
-    const claims = verified(subjectToken);
-    await store.query('find_mark', 'SELECT FROM revocation_marks WHERE id = $1', [claims.jti]);
-    const exchanged = mint();
-    await store.query(
-      'store_exchange',
-      'INSERT INTO exchanges (id, parent, client_id, hops, expires_at) VALUES ($1, $2, $3, $4, $5)',
-      [exchanged.id, claims.jti, 'photos-api', JSON.stringify([{ client: 'photos-api' }]), inSeconds(HOUR)],
-    );
-    const token = signEs256({ ...claims, aud: 'https://archive.example', scope: 'archive.read', jti: exchanged.id });
-    return { access_token: token, issued_token_type: 'urn:ietf:params:oauth:token-type:access_token' };
   });
 }
