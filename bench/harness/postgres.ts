@@ -15,8 +15,11 @@ export interface Postgres {
   readonly settings: Readonly<Record<string, string>>;
   /** Its first process; `undefined` where it is on another machine. */
   readonly postmaster: number | undefined;
-  /** @returns the address of a new database */
-  createDatabase(name: string): Promise<string>;
+  /**
+   * @param template the address of a database to copy, with nobody connected to it
+   * @returns the address of a new database
+   */
+  createDatabase(name: string, template?: string): Promise<string>;
   /** So that no checkpoint of what came before falls into a round. */
   checkpoint(): Promise<void>;
   /** Drops what was created, and stops the server if it is ours. */
@@ -49,9 +52,11 @@ export async function openPostgres(folder: string, core: number | undefined): Pr
     embedded: embedded !== undefined,
     settings: Object.fromEntries(settings.map(({ name, value }) => [name, value])),
     postmaster,
-    async createDatabase(name) {
+    async createDatabase(name, template) {
       const database = `bench_${name.replaceAll('-', '_')}_${randomBytes(4).toString('hex')}`;
-      await admin.query(`CREATE DATABASE ${database} TEMPLATE template0`);
+      await admin.query(
+        `CREATE DATABASE ${database} TEMPLATE ${template === undefined ? 'template0' : new URL(template).pathname.slice(1)}`,
+      );
       created.push(database);
       const address = new URL(url);
       address.pathname = `/${database}`;
