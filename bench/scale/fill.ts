@@ -7,8 +7,8 @@
  */
 import { createHash } from 'node:crypto';
 import { Client } from 'pg';
-import { openDatabase } from '../../src/postgres/database.ts';
-import { keepPartitions } from '../../src/postgres/partitions.ts';
+import { PARTITIONED } from '../../src/postgres/partitions.ts';
+import { idFloor } from '../../src/protocol/secrets.ts';
 import { type Series, tables } from './tables.ts';
 
 /** Credentials of rows from all over a table. */
@@ -35,22 +35,16 @@ export interface FillOptions {
 
 /** Rows of one INSERT. */
 const CHUNK = 100_000;
-const DAY = 86_400_000;
-/** Partitions are made back to here, in steps that miss none of the shortest tables and none of the longest. */
-const NEAR = { back: 2 * 3600_000, step: 15 * 60_000 };
-const MIDDLE = { back: 2 * DAY, step: 4 * 3600_000 };
-const FAR = { back: 400 * DAY, step: 8 * DAY };
-
 export async function fill(options: FillOptions): Promise<Filled> {
   const { databaseUrl, tokens, history } = options;
   const began = performance.now();
   const now = new Date();
-  if (history === 'years') await makePastPartitions(databaseUrl, now);
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   try {
     for (const helper of HELPERS) await client.query(helper);
     const series = tables({ tokens, now: now.getTime(), history });
+    await makePastPartitions(client, series, now);
     for (const { name, rows, insert } of series) {
       for (let first = 0; first < rows; first += CHUNK)
         await client.query(insert, [first, Math.min(first + CHUNK, rows) - 1]);
@@ -80,16 +74,18 @@ const HELPERS = [
      SELECT to_timestamp(milliseconds::float8 / 1000) $$`,
 ];
 
-/** As the server's own job makes them, at the times when it would have; it drops at its start what is over by now. */
-async function makePastPartitions(databaseUrl: string, now: Date): Promise<void> {
-  const database = openDatabase({ url: databaseUrl, poolMax: 1, prepared: false, timeout: 0 });
-  try {
-    for (const { back, step } of [FAR, MIDDLE, NEAR]) {
-      for (let ago = back; ago > 0; ago -= step) await keepPartitions(database.sql, new Date(now.getTime() - ago));
+/** Those that the rows need, by the names and bounds of src/postgres/partitions.ts: the server takes them for its own. */
+async function makePastPartitions(client: Client, series: readonly Series[], now: Date): Promise<void> {
+  for (const { name, back } of series) {
+    if (!Object.hasOwn(PARTITIONED, name)) continue;
+    const { span } = PARTITIONED[name as keyof typeof PARTITIONED];
+    const present = Math.floor(now.getTime() / 1000 / span) * span;
+    for (let start = present; start + span > (now.getTime() - back) / 1000; start -= span) {
+      const bounds = [start, start + span].map((second) => idFloor(new Date(second * 1000)));
+      await client.query(
+        `CREATE TABLE IF NOT EXISTS ${name}_${start} PARTITION OF ${name} FOR VALUES FROM ('${bounds[0]}') TO ('${bounds[1]}')`,
+      );
     }
-    await keepPartitions(database.sql, now);
-  } finally {
-    await database.close();
   }
 }
 

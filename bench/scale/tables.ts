@@ -7,6 +7,8 @@ export interface Series {
   readonly rows: number;
   /** The first row that is not over. */
   readonly firstLive: number;
+  /** Milliseconds that its rows lie back at most. */
+  readonly back: number;
   /** SQL of the id of row `n`. */
   readonly id: string;
   /** SQL with the first and the last `n` of a chunk as its parameters. */
@@ -44,7 +46,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
 
   /** SQL of the time of row `number` of so many. */
   const time = (number: string, rows: number, span: number) =>
-    `(${now - back(span)} + (${back(span)}::numeric * ${number} / ${rows})::bigint)`;
+    `(${now - back(span)} + ${back(span)}::bigint * ${number} / ${rows})`;
   const id = (kind: string, number: string, rows: number, span: number) =>
     `pg_temp.row_id(${time(number, rows, span)}, '${kind}', ${number})`;
   const userId = (number: string) => id('users', number, users, BACK.people);
@@ -61,6 +63,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'users',
       rows: users,
       firstLive: 0,
+      back: back(BACK.people),
       id: userId('n'),
       insert: `
         INSERT INTO users (id, username, username_key, email_key, password_hash, claims, created_at, updated_at)
@@ -72,6 +75,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'consents',
       rows: users,
       firstLive: 0,
+      back: back(BACK.people),
       id: userId('n'),
       insert: `
         INSERT INTO consents (user_id, client_id, scope, granted_at)
@@ -81,6 +85,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'sessions',
       rows: sessions,
       firstLive: 0,
+      back: back(BACK.signIns),
       id: sessionId('n'),
       insert: `
         INSERT INTO sessions (id, secret_hash, created_at, last_used_at)
@@ -91,6 +96,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'sign_ins',
       rows: sessions,
       firstLive: 0,
+      back: back(BACK.signIns),
       id: signInId('n'),
       insert: `
         INSERT INTO sign_ins (id, session_id, user_id, user_epoch, auth_time, acr, amr, expires_at)
@@ -101,6 +107,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'grants',
       rows: grants,
       firstLive: firstLiveGrant,
+      back: back(BACK.grants),
       id: grantId('n'),
       insert: `
         INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
@@ -113,6 +120,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'refresh_tokens',
       rows: grants,
       firstLive: firstLiveGrant,
+      back: back(BACK.grants),
       id: id('refresh_tokens', 'n', grants, BACK.grants),
       insert: `
         INSERT INTO refresh_tokens (id, secret_hash, grant_id, client_id, scope, issued_at, expires_at)
@@ -124,6 +132,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'access_tokens',
       rows: tokens,
       firstLive: 0,
+      back: back(BACK.accessTokens),
       id: id('access_tokens', 'n', tokens, BACK.accessTokens),
       insert: `
         INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, audience, issued_at, expires_at)
@@ -135,6 +144,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       name: 'audit',
       rows: events,
       firstLive: 0,
+      back: back(BACK.events),
       id: id('audit', 'n', events, BACK.events),
       insert: `
         INSERT INTO audit (id, at, event, client_id, user_id)
