@@ -45,7 +45,9 @@ export async function onStage<Result>(work: (stage: Stage) => Promise<Result>): 
   const stopAll = async () => {
     for (const stop of stops.splice(0).reverse()) await stop();
   };
+  let interrupted = false;
   const onSignal = (signal: NodeJS.Signals) => {
+    interrupted = true;
     stopAll().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143));
   };
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
@@ -60,6 +62,8 @@ export async function onStage<Result>(work: (stage: Stage) => Promise<Result>): 
     const serverCore = pinned ? SERVER_CORE : undefined;
     return await work({ folder, postgres, cores, serverCore, atEnd: (stop) => void stops.push(stop) });
   } finally {
+    // What fails while everything is being stopped is no news; the signal ends the process.
+    if (interrupted) await new Promise<never>(() => undefined);
     await stopAll();
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
   }
