@@ -21,7 +21,6 @@ export function codeFlowRoutes(app: FastifyInstance, store: Store, people: Peopl
 
   post('/code-flow/token', (form) => people.redeem(form));
   post('/code-flow-rs256/token', (form) => people.redeem(form, signRs256));
-  post('/userinfo/token', (form) => people.redeem(form));
 
   const findRefreshToken = async (form: string) => {
     const token = read(field(form, 'refresh_token'));
@@ -53,14 +52,27 @@ export function codeFlowRoutes(app: FastifyInstance, store: Store, people: Peopl
     return { ...tokens, refresh_token: next.value };
   });
 
-  app.get('/userinfo/userinfo', async ({ headers }) => {
-    const claims = verified((headers.authorization ?? '').slice('Bearer '.length));
-    const [row] = await store.query<{ claims: object }>(
-      'find_claims',
-      'SELECT u.claims FROM grants g JOIN users u ON u.id = g.user_id WHERE g.id = $1 AND g.expires_at > now()',
-      [claims.grant_id],
+  post('/userinfo/token', async (form) => {
+    const tokens = await people.redeem(form);
+    const token = mint();
+    await store.query(
+      'store_own_access_token',
+      `INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, audience, expires_at)
+       VALUES ($1, $2, $3, 'web', '{openid}', '{https://id.example}', $4)`,
+      [token.id, token.hash, verified(tokens.access_token).grant_id, inSeconds(3600)],
     );
-    return { sub: claims.sub, ...row?.claims };
+    return { ...tokens, access_token: token.value };
+  });
+  app.get('/userinfo/userinfo', async ({ headers }) => {
+    const token = read((headers.authorization ?? '').slice('Bearer '.length));
+    const [row] = await store.query<{ id: string; claims: object }>(
+      'find_claims',
+      `SELECT u.id, u.claims FROM access_tokens t JOIN grants g ON g.id = t.grant_id JOIN users u ON u.id = g.user_id
+       WHERE t.id = $1 AND t.secret_hash = $2 AND t.revoked_at IS NULL AND t.expires_at > now() AND g.expires_at > now()`,
+      [token.id, token.hash],
+    );
+    if (!row) throw new Error('The access token is not valid.');
+    return { sub: row.id, ...row.claims };
   });
 
   post('/token-exchange/token', async (form) => {

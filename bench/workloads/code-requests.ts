@@ -14,7 +14,7 @@ export interface Tokens {
 
 export interface FlowOptions {
   readonly client: string;
-  /** With `openid` alone the tokens are for /userinfo. */
+  /** With `openid` alone the access token is for /userinfo, and opaque. */
   readonly scope?: 'openid photos.read' | 'openid';
 }
 
@@ -94,7 +94,7 @@ export function codeFlow(
   const { headers, field } = authenticationOf(cast, flow.client);
   const form = requests.form('/token', headers);
   const after = redemption(flow.scope);
-  // For /userinfo alone oidc-provider gives opaque ones.
+  // Those for /userinfo alone are opaque at all servers.
   const accessToken = flow.scope === 'openid' ? '"access_token":"' : '"access_token":"eyJ';
   const expected = [accessToken, '"id_token":"eyJ', '"refresh_token":"'];
   let asking: 'code' | 'tokens' = 'code';

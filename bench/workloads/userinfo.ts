@@ -4,9 +4,8 @@ import { tokensOfPeople } from './code-requests.ts';
 
 export const userinfo: Workload = {
   name: 'userinfo',
-  about:
-    'GET /userinfo with the access token of a person (JWT at Gatehouse, opaque at oidc-provider, which gives no other for it)',
-  ceiling: 'one ES256 verification, one SELECT',
+  about: 'GET /userinfo with the opaque access token of a person',
+  ceiling: 'one SELECT over token, grant and person',
   servers: ['gatehouse', 'oidc-provider', 'ceiling'],
   async prepare(target, setting) {
     const tokens = await tokensOfPeople(target, this.name, setting, { client: 'web', scope: 'openid' }, setting.tokens);
