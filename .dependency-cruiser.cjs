@@ -100,9 +100,9 @@ module.exports = {
     {
       name: 'product-does-not-import-tests-or-examples',
       severity: 'error',
-      comment: 'What ships does not depend on what tests or shows it.',
+      comment: 'What ships does not depend on what tests, shows or measures it.',
       from: { path: '^src/' },
-      to: { path: '^(test|examples)/' },
+      to: { path: '^(test|examples|bench)/' },
     },
     {
       name: 'no-undeclared-dependency',

@@ -1,0 +1,140 @@
+/**
+ * Rounds: in each one every server runs once, in an order that is rotated from round to round, so that whatever changes on
+ * the machine in the meantime meets all of them alike.
+ */
+import type { Setting, Target, Workload } from '../servers/target.ts';
+import { Histogram } from './histogram.ts';
+import { drive, type Script, type Tally } from './load.ts';
+import type { Postgres } from './postgres.ts';
+import { ratioOfRounds, type Spread, spread } from './statistics.ts';
+import { cpuOf, memoryOf } from './system.ts';
+
+export interface ServerResult {
+  readonly requestsPerSecond: Spread & { readonly rounds: readonly number[] };
+  /** Milliseconds, over all rounds. */
+  readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number };
+  /** Milliseconds of processor time per iteration; `null` where nobody counts them. */
+  readonly cpuPerRequest: { readonly server: number | null; readonly database: number | null };
+  /** Bytes resident after the last round. */
+  readonly memory: number | null;
+  readonly requests: number;
+  /** Iterations of load that is only there to be in the way. */
+  readonly background: number;
+  readonly errors: number;
+  readonly firstError: string | null;
+}
+
+export interface WorkloadResult {
+  readonly name: string;
+  readonly about: string;
+  readonly ceiling: string;
+  readonly p99Target: number | null;
+  readonly servers: Readonly<Record<string, ServerResult>>;
+  /** By `above/below`; `null` where a round had no result. */
+  readonly ratios: Readonly<Record<string, Spread | null>>;
+}
+
+export interface MeasureOptions {
+  readonly setting: Setting;
+  readonly postgres: Postgres;
+  readonly rounds: number;
+  readonly seconds: number;
+  /** Which servers are compared, by name: above and below the line. */
+  readonly pairs: readonly (readonly [above: string, below: string])[];
+}
+
+interface Round {
+  readonly tally: Tally;
+  readonly server: number | undefined;
+  readonly database: number | undefined;
+}
+
+/** Seconds before the first round, in which code is compiled and connections are opened. */
+const FIRST_WARM_UP = 1.5;
+const WARM_UP = 0.3;
+
+/** Measures a workload at those of the servers that take part in it. */
+export async function measure(
+  workload: Workload,
+  servers: readonly Target[],
+  options: MeasureOptions,
+): Promise<WorkloadResult> {
+  const { setting, postgres, rounds, seconds, pairs } = options;
+  const targets = servers.filter(({ kind }) => workload.servers.includes(kind));
+  const scripts = new Map<Target, Script[]>();
+  for (const target of targets) {
+    const script = await workload.prepare(target, setting);
+    scripts.set(
+      target,
+      Array.from({ length: setting.connections }, (_, connection) => script(connection)),
+    );
+  }
+  await postgres.checkpoint();
+  const scriptsOf = (target: Target) => scripts.get(target) ?? [];
+  for (const target of targets) {
+    const length = Math.min(FIRST_WARM_UP, seconds) * 1000;
+    await drive({ port: target.process.port, scripts: scriptsOf(target), warmUp: 0, window: length });
+  }
+  const results = new Map<Target, Round[]>(targets.map((target) => [target, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    const first = round % targets.length;
+    for (const target of [...targets.slice(first), ...targets.slice(0, first)])
+      results.get(target)?.push(await runRound(target, scriptsOf(target), seconds, postgres));
+  }
+  const named = Object.fromEntries(targets.map((target) => [target.name, summary(target, results.get(target) ?? [])]));
+  const ratios = pairs.flatMap(([above, below]) => {
+    const [numerator, denominator] = [named[above], named[below]];
+    if (!numerator || !denominator) return [];
+    const ratio = ratioOfRounds(numerator.requestsPerSecond.rounds, denominator.requestsPerSecond.rounds);
+    return [[`${above}/${below}`, ratio ?? null] as const];
+  });
+  const { name, about, ceiling, p99Target = null } = workload;
+  return { name, about, ceiling, p99Target, servers: named, ratios: Object.fromEntries(ratios) };
+}
+
+async function runRound(
+  target: Target,
+  scripts: readonly Script[],
+  seconds: number,
+  postgres: Postgres,
+): Promise<Round> {
+  const used = { server: undefined as number | undefined, database: undefined as number | undefined };
+  const since = { server: undefined as number | undefined, database: undefined as number | undefined };
+  const tally = await drive({
+    port: target.process.port,
+    scripts,
+    warmUp: Math.min(WARM_UP, seconds) * 1000,
+    window: seconds * 1000,
+    atEdge(edge) {
+      const server = cpuOf(target.process.pid);
+      const database = postgres.postmaster === undefined ? undefined : cpuOf(postgres.postmaster);
+      if (edge === 'opens') Object.assign(since, { server, database });
+      else Object.assign(used, { server: minus(server, since.server), database: minus(database, since.database) });
+    },
+  });
+  return { tally, ...used };
+}
+
+function minus(after: number | undefined, before: number | undefined): number | undefined {
+  return after === undefined || before === undefined ? undefined : after - before;
+}
+
+function summary(target: Target, rounds: readonly Round[]): ServerResult {
+  const latency = new Histogram();
+  for (const { tally } of rounds) latency.add(tally.latency);
+  const sum = (count: (round: Round) => number) => rounds.reduce((total, round) => total + count(round), 0);
+  const requests = sum(({ tally }) => tally.iterations);
+  const perRequest = (part: 'server' | 'database') =>
+    rounds.some((round) => round[part] === undefined) ? null : sum((round) => round[part] ?? 0) / requests;
+  const rates = rounds.map(({ tally }) => (tally.iterations * 1000) / tally.milliseconds);
+  return {
+    requestsPerSecond: { ...spread(rates), rounds: rates },
+    latency: { p50: latency.percentile(0.5), p95: latency.percentile(0.95), p99: latency.percentile(0.99) },
+    cpuPerRequest: { server: perRequest('server'), database: perRequest('database') },
+    memory: memoryOf(target.process.pid) ?? null,
+    requests,
+    background: sum(({ tally }) => tally.background),
+    errors: sum(({ tally }) => tally.errors),
+    firstError: rounds.find(({ tally }) => tally.firstError !== undefined)?.tally.firstError ?? null,
+  };
+}

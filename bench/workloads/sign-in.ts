@@ -1,0 +1,61 @@
+/**
+ * A person signs in with a password. oidc-provider leaves passwords to whoever embeds it, so it takes no part.
+ *
+ * The hash is made to be dear (argon2id, 19 MiB, two passes), so what a server adds should hardly show; and nobody else may
+ * wait for it, which the second workload looks at.
+ */
+import type { Script } from '../harness/load.ts';
+import { STORAGE } from '../servers/cast.ts';
+import { cycle, oneRequest, requestsTo, type Setting, type Target, type Workload } from '../servers/target.ts';
+import { Browser } from './browser.ts';
+import { authorizationFields, signedInBrowsers } from './code-requests.ts';
+import { introspectionRequests } from './introspection.ts';
+
+export const signIn: Workload = {
+  name: 'sign-in',
+  about: 'a new browser from GET /authorize over the page and POST /login to the code at the client',
+  ceiling: 'one argon2id verification, two at once, as in Gatehouse',
+  servers: ['gatehouse', 'ceiling'],
+  prepare(target, setting) {
+    return signIns(target, this.name, setting);
+  },
+};
+
+/** Of four connections one introspects while three sign in. */
+const SIGN_INS_OF_FOUR = 3;
+
+export const introspectionUnderSignIn: Workload = {
+  name: 'introspection-under-sign-in',
+  about: 'POST /token_info of an opaque access token on every fourth connection, while the others sign people in',
+  ceiling: 'one SELECT, while argon2id verifications are made, two at once',
+  servers: ['gatehouse', 'ceiling'],
+  p99Target: 20,
+  async prepare(target, setting) {
+    const requests = await introspectionRequests(target, this.name, setting, STORAGE);
+    const signIn = await signIns(target, this.name, setting);
+    return (connection) =>
+      connection % 4 < SIGN_INS_OF_FOUR && connection + 1 < setting.connections
+        ? inBackground(signIn(connection))
+        : oneRequest(cycle(requests, connection, setting.connections), 200, '"active":true');
+  },
+};
+
+function inBackground(script: Script): Script {
+  return { begin: () => script.begin(), answered: (answer) => script.answered(answer), background: true };
+}
+
+async function signIns(target: Target, workload: string, setting: Setting): Promise<(connection: number) => Script> {
+  const requests = requestsTo(target, workload);
+  if (target.kind === 'ceiling') {
+    const verify = requests.post('/verify', {});
+    return () => oneRequest(() => verify, 200, '"verified":true');
+  }
+  const flow = { client: 'web' };
+  // Everybody has agreed by then: an iteration has no consent page.
+  await signedInBrowsers(target, workload, setting, flow);
+  return (connection) => {
+    const username = setting.cast.people[connection]?.username ?? '';
+    const query = new URLSearchParams(authorizationFields(flow, username));
+    return new Browser(requests, `/authorize?${query}`, username, { forgets: true });
+  };
+}
