@@ -13,7 +13,7 @@ import { openDatabase } from '../../src/postgres/database.ts';
 import { migrate } from '../../src/postgres/migrations.ts';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { Passwords } from '../../src/protocol/secrets.ts';
-import { systemContext } from '../../src/server.ts';
+import { systemContext } from '../../src/system-context.ts';
 import { freePort, type ServerProcess, startServer } from '../harness/processes.ts';
 import { ISSUER } from '../harness/request.ts';
 import {
