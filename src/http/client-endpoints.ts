@@ -56,7 +56,8 @@ async function answer(endpoint: ClientEndpoint, raw: FastifyRequest, reply: Fast
   request.parameters.refuseRepeats();
   const { client, marks } = await authenticateClient(request, server, endpoint);
   if (!endpoint.claimsMarks) await claimMarks(marks, server.replayMarks);
-  const response = await endpoint.handle({ ...request, client, marks }, server);
+  // It is this request's own object: to copy all of it costs more than to parse it.
+  const response = await endpoint.handle(Object.assign(request, { client, marks }), server);
   reply.code(response.status).headers(response.headers ?? {});
   return response.body === undefined ? reply.send() : reply.send(response.body);
 }

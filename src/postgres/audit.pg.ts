@@ -1,5 +1,5 @@
 /**
- * The audit trail: events gathered and written once a second in one statement, equal refusals of a minute as one row.
+ * The audit trail: events gathered and written once a second, or a thousand of them, in one statement, equal refusals of a minute as one row.
  * The gathering is bounded: beyond it events are dropped and counted, the protocol never waits for its own diary. A
  * process that is killed may lose the last second.
  */
@@ -22,7 +22,8 @@ export interface AuditEvent {
 
 interface Row {
   id: string;
-  at: string;
+  /** Seconds. */
+  at: number;
   event: string;
   request_id: string | null;
   client_id: string | null;
@@ -34,6 +35,8 @@ interface Row {
 }
 
 const MOST = 10_000;
+/** So many are written without waiting for the second to be over. */
+const BATCH = 1000;
 
 /** Equal refusals of a minute share an id, and so a row, whichever batch or node they come in. */
 function refusalId({ event, clientId = '', userId = '', source = '' }: AuditEvent, now: Date): string {
@@ -70,7 +73,7 @@ export class Audit {
     }
     this.#gathered.set(id, {
       id,
-      at: now.toISOString(),
+      at: now.getTime() / 1000,
       event: event.event,
       request_id: event.requestId ?? null,
       client_id: event.clientId ?? null,
@@ -80,6 +83,7 @@ export class Audit {
       times: 1,
       detail: event.detail ?? null,
     });
+    if (this.#gathered.size === BATCH) void this.flush();
   }
 
   /** Writes what was gathered; on failure it is kept for the next time. */
@@ -95,9 +99,9 @@ export class Audit {
     try {
       await sql`
         INSERT INTO audit (id, at, event, request_id, client_id, user_id, grant_id, source, times, detail)
-        SELECT id, at, event, request_id, client_id, user_id, grant_id, source, times, detail
-        FROM jsonb_to_recordset(${JSON.stringify([...rows.values()], storable)}::jsonb)
-          AS r(id uuid, at timestamptz, event text, request_id text, client_id text, user_id uuid, grant_id uuid,
+        SELECT id, to_timestamp(at), event, request_id, client_id, user_id, grant_id, source, times, detail
+        FROM jsonb_to_recordset(${storable(JSON.stringify([...rows.values()]))}::jsonb)
+          AS r(id uuid, at double precision, event text, request_id text, client_id text, user_id uuid, grant_id uuid,
                source text, times integer, detail jsonb)
         ORDER BY id -- two nodes under one attack must not wait for each other
         ON CONFLICT (id) DO UPDATE SET times = audit.times + excluded.times`.execute(this.#database);
@@ -113,9 +117,12 @@ export class Audit {
   }
 }
 
-const UNSTORABLE = /\0|\p{Surrogate}/gu;
+const UNSTORABLE = /(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{2})/g;
 
-/** What PostgreSQL has no text for, NUL and halves of characters: one of them would keep the whole batch out, for good. */
-function storable(_name: string, value: unknown): unknown {
-  return typeof value === 'string' ? value.replace(UNSTORABLE, '\uFFFD') : value;
+/**
+ * JSON without what PostgreSQL has no text for, NUL and halves of characters: one of them would keep the whole batch out, for
+ * good. JSON.stringify writes just those as escapes; a backslash that is text has another one before it.
+ */
+function storable(json: string): string {
+  return json.replace(UNSTORABLE, '$1\\ufffd');
 }

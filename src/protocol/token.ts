@@ -31,7 +31,7 @@ export async function token(asked: ClientRequest, server: AuthorizationServer): 
   asked.trace.grantType = grantType.name;
   // 3
   const possession = await provePossession(asked, client, server);
-  const request: TokenRequest = { ...asked, possession };
+  const request: TokenRequest = Object.assign(asked, { possession });
   const marks = [...asked.marks, ...(possession?.marks ?? [])];
   // 4
   const grant = await grantType.verify(request, server);

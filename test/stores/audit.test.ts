@@ -82,6 +82,20 @@ describe('the audit trail', () => {
     expect(await countOf(store, 'audit')).toBe(2);
   });
 
+  it('keeps a backslash a backslash, whatever follows it', async () => {
+    const clientIds = ['\\u0000', '\\\\u0000', '\\\\\\ud800', 'a\\\0', '\\🗝'];
+    for (const clientId of clientIds) audit.record({ ...refusal, clientId });
+    await audit.flush();
+    const stored = await store.rows<{ client_id: string }>(sql`SELECT client_id FROM audit`);
+    const expected = clientIds.map((clientId) => clientId.replace('\0', '\uFFFD'));
+    expect(stored.map(({ client_id }) => client_id).sort()).toEqual(expected.sort());
+  });
+
+  it('writes a thousand without being told to', async () => {
+    for (let index = 0; index < 1000; index += 1) audit.record({ event: `e${index}`, refusal: false });
+    await expect.poll(() => countOf(store, 'audit')).toBe(1000);
+  });
+
   it('keeps events while the database does not take them, and writes them later, once', async () => {
     await store.rows(sql`ALTER TABLE audit RENAME TO audit_away`);
     audit.record(refusal);
