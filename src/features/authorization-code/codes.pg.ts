@@ -1,5 +1,5 @@
 /** Authorization codes in PostgreSQL: each verb one guarded statement. */
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
 import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
@@ -35,8 +35,9 @@ export function postgresCodes(database: Sql): Codes {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   return {
     async issue({ code, approved, ...grant }: NewCode, now: Date) {
-      const { request, address, signIn, pendingId = null, pushedRequestId = null } = approved;
+      const { request, address, signIn, pendingId, pushedRequestId } = approved;
       const { authentication } = signIn;
+      const wasUsed = pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`;
       const { rows } = await sql`
         WITH standing AS (
           SELECT u.id AS user_id, u.epoch AS user_epoch, coalesce(k.epoch, 0) AS consent_epoch, i.id AS sign_in_id
@@ -50,16 +51,8 @@ export function postgresCodes(database: Sql): Codes {
               AND k.claims @> ${claimsBeyondScope(request.claims, request.scope)}::text[]))
           -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
           FOR SHARE OF i
-        ), used AS (
-          -- A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3).
-          UPDATE pushed_requests SET consumed_at = ${now}
-          WHERE id = ${pushedRequestId}::uuid AND consumed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
-        ), answered AS (
-          -- Only with a grant to show for it: else the client is still to be told that there is none.
-          UPDATE pending_authorizations SET closed_at = ${now}
-          WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing)
-            AND (${pushedRequestId}::uuid IS NULL OR EXISTS (SELECT FROM used)) RETURNING id
-        ), granted AS (
+        )${pushedRequestId === undefined ? sql`` : using(pushedRequestId, now)}
+        ${pendingId === undefined ? sql`` : answering(pendingId, wasUsed, now)}, granted AS (
           INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
                               resources, claims, auth_time, acr, amr, created_at, expires_at)
           SELECT ${grant.grantId}::uuid, ${request.client.id}::text, user_id, user_epoch, consent_epoch, sign_in_id,
@@ -67,8 +60,7 @@ export function postgresCodes(database: Sql): Codes {
                  ${request.claims === NO_CLAIMS ? null : JSON.stringify(request.claims)}::jsonb, ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
                  ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
           FROM standing
-          WHERE (${pendingId}::uuid IS NULL OR EXISTS (SELECT FROM answered))
-            AND (${pushedRequestId}::uuid IS NULL OR EXISTS (SELECT FROM used))
+          WHERE ${wasUsed} AND ${pendingId === undefined ? sql`true` : sql`EXISTS (SELECT FROM answered)`}
           RETURNING id, client_id
         )
         INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at)
@@ -101,6 +93,20 @@ export function postgresCodes(database: Sql): Codes {
     },
   };
 }
+
+// What a request did not come by is no part of its statement: each table in a plan costs, also where nothing is done to it.
+
+/** A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3). */
+const using = (pushedRequestId: string, now: Date) => sql`, used AS (
+  UPDATE pushed_requests SET consumed_at = ${now}
+  WHERE id = ${pushedRequestId}::uuid AND consumed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
+)`;
+
+/** Only with a grant to show for it: else the client is still to be told that there is none. */
+const answering = (pendingId: string, wasUsed: RawBuilder<unknown>, now: Date) => sql`, answered AS (
+  UPDATE pending_authorizations SET closed_at = ${now}
+  WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing) AND ${wasUsed} RETURNING id
+)`;
 
 async function findAll(database: Sql, presented: readonly Presented[]): Promise<(IssuedCode | undefined)[]> {
   const now = sql<Date>`q.now`;
