@@ -9,6 +9,7 @@
  */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
+import { done } from '../../postgres/gathering.ts';
 import { serialized, signInStands, storingAll } from '../../postgres/ledger.pg.ts';
 import { NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
@@ -96,9 +97,4 @@ export async function redeemFree(database: Sql, redeeming: readonly Redeeming[])
     )}
     SELECT place::integer FROM redeemed`.execute(database);
   return done(rows, redeeming.length);
-}
-
-function done(rows: readonly { place: number }[], count: number): boolean[] {
-  const places = new Set(rows.map(({ place }) => place));
-  return Array.from({ length: count }, (_, index) => places.has(index + 1));
 }
