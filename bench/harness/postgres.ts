@@ -26,12 +26,16 @@ export interface Postgres {
   close(): Promise<void>;
 }
 
+/** What anybody would set for production on a machine with some memory; the embedded server is meant for a laptop. */
+const PRODUCTION = ['shared_buffers=2GB', 'max_wal_size=8GB', 'checkpoint_timeout=30min'];
 const SETTINGS = ['fsync', 'synchronous_commit', 'shared_buffers', 'max_wal_size'];
 
 /** @param core where the embedded server is put; one that was given stays where it is */
 export async function openPostgres(folder: string, core: number | undefined): Promise<Postgres> {
   const given = process.env.DATABASE_URL;
-  const embedded = given ? undefined : await startEmbedded({ dataFolder: join(folder, 'postgres') });
+  const embedded = given
+    ? undefined
+    : await startEmbedded({ dataFolder: join(folder, 'postgres'), settings: PRODUCTION });
   const url = embedded?.connectionString ?? given ?? '';
   const created: string[] = [];
   const admin = new Client({ connectionString: url });

@@ -29,7 +29,7 @@ export interface FillOptions {
   readonly tokens: number;
   /** How many credentials of each kind are wanted back. */
   readonly samples: number;
-  /** `recent`: everything happened a moment ago, and there are no more partitions than in a new database. */
+  /** `recent`: everything happened a moment ago; all but the latest partitions are empty. */
   readonly history: 'years' | 'recent';
 }
 
@@ -44,7 +44,8 @@ export async function fill(options: FillOptions): Promise<Filled> {
   try {
     for (const helper of HELPERS) await client.query(helper);
     const series = tables({ tokens, now: now.getTime(), history });
-    await makePastPartitions(client, series, now);
+    // As many as in a database of that age, in both: what is compared is rows.
+    await makePastPartitions(client, tables({ tokens, now: now.getTime(), history: 'years' }), now);
     for (const { name, rows, insert } of series) {
       for (let first = 0; first < rows; first += CHUNK)
         await client.query(insert, [first, Math.min(first + CHUNK, rows) - 1]);

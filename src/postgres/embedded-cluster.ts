@@ -23,6 +23,8 @@ export interface Cluster {
   readonly account: Account | undefined;
   /** False: what was committed may be lost with the machine's power. */
   readonly durable: boolean;
+  /** `name=value`, beside those it has anyway. */
+  readonly settings: readonly string[];
 }
 
 /** A cluster's first process, the one that listens. */
@@ -125,6 +127,8 @@ function settings(cluster: Cluster, port: number): string[] {
     'timezone=UTC',
     'log_timezone=UTC',
     ...(cluster.durable ? [] : ['fsync=off', 'full_page_writes=off']),
+    // Of two with one name the last counts.
+    ...cluster.settings,
   ];
 }
 

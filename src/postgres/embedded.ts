@@ -62,10 +62,15 @@ const CLOSING_PATIENCE_MILLISECONDS = 500;
  *
  * @param options.dataFolder made if need be; relative paths start at the working directory
  * @param options.durable internal, for tests: false trades safety against power loss for speed
+ * @param options.settings internal, for the bench: `name=value` that a server with work to do would have
  * @throws Error, in one line that says what to do: no binaries for this system, a folder of somebody else, a lock that is
  *   not given back, a server that does not start or answer
  */
-export async function startEmbedded(options: { dataFolder: string; durable?: boolean }): Promise<EmbeddedPostgres> {
+export async function startEmbedded(options: {
+  dataFolder: string;
+  durable?: boolean;
+  settings?: readonly string[];
+}): Promise<EmbeddedPostgres> {
   const folder = await openFolder(options.dataFolder);
   const lock = join(folder, 'postgres.lock');
   return withLock(lock, LOCK_PATIENCE_MILLISECONDS, async () => {
@@ -73,7 +78,8 @@ export async function startEmbedded(options: { dataFolder: string; durable?: boo
     const home = await findHome(folder, account);
     const programs = await findBinaries(home, account);
     const log = join(folder, 'postgres.log');
-    const cluster = { path: join(home, 'cluster'), log, programs, account, durable: options.durable ?? true };
+    const { durable = true, settings = [] } = options;
+    const cluster = { path: join(home, 'cluster'), log, programs, account, durable, settings };
 
     const exists = await isThere(cluster.path);
     const password = await findPassword(folder, exists);
