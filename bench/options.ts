@@ -27,7 +27,7 @@ PostgreSQL: the one of DATABASE_URL, or an embedded one. See docs/performance.md
   --only a,b         these workloads only
   --rounds N         rounds of each workload (5)
   --seconds S        measured seconds of each server in each round (3)
-  --connections N    connections that are kept busy (16)
+  --connections N    connections that are kept busy (64)
   --tokens N         distinct tokens that introspection and the like go through (2000)
   --quick            2 rounds of 1 second: shows that everything works, measures nothing
   --profile [DIR]    profiles the processor of Gatehouse, which runs alone; prints where it spent its time
@@ -50,7 +50,7 @@ export function readOptions(parameters: readonly string[]): Options {
       only: { type: 'string' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
-      connections: { type: 'string', default: '16' },
+      connections: { type: 'string', default: '64' },
       tokens: { type: 'string', default: '2000' },
       quick: { type: 'boolean', default: false },
       profile: { type: 'string' },

@@ -15,6 +15,8 @@ export interface ServerResult {
   readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number };
   /** Milliseconds of processor time per iteration; `null` where nobody counts them. */
   readonly cpuPerRequest: { readonly server: number | null; readonly database: number | null };
+  /** Bytes of write-ahead log per iteration. Whole pages count, each once after a checkpoint. */
+  readonly walPerRequest: number;
   /** Bytes resident after the last round. */
   readonly memory: number | null;
   readonly requests: number;
@@ -47,6 +49,7 @@ interface Round {
   readonly tally: Tally;
   readonly server: number | undefined;
   readonly database: number | undefined;
+  readonly wal: number;
 }
 
 /** Seconds before the first round, in which code is compiled and connections are opened. */
@@ -100,6 +103,7 @@ async function runRound(
 ): Promise<Round> {
   const used = { server: undefined as number | undefined, database: undefined as number | undefined };
   const since = { server: undefined as number | undefined, database: undefined as number | undefined };
+  const wal: Promise<number>[] = [];
   const tally = await drive({
     port: target.process.port,
     scripts,
@@ -108,11 +112,13 @@ async function runRound(
     atEdge(edge) {
       const server = cpuOf(target.process.pid);
       const database = postgres.postmaster === undefined ? undefined : cpuOf(postgres.postmaster);
+      wal.push(postgres.walBytes());
       if (edge === 'opens') Object.assign(since, { server, database });
       else Object.assign(used, { server: minus(server, since.server), database: minus(database, since.database) });
     },
   });
-  return { tally, ...used };
+  const [opened = 0, closed = 0] = await Promise.all(wal);
+  return { tally, ...used, wal: closed - opened };
 }
 
 function minus(after: number | undefined, before: number | undefined): number | undefined {
@@ -131,6 +137,7 @@ function summary(target: Target, rounds: readonly Round[]): ServerResult {
     requestsPerSecond: { ...spread(rates), rounds: rates },
     latency: { p50: latency.percentile(0.5), p95: latency.percentile(0.95), p99: latency.percentile(0.99) },
     cpuPerRequest: { server: perRequest('server'), database: perRequest('database') },
+    walPerRequest: sum(({ wal }) => wal) / requests,
     memory: memoryOf(target.process.pid) ?? null,
     requests,
     background: sum(({ tally }) => tally.background),

@@ -20,6 +20,8 @@ export interface Postgres {
    * @returns the address of a new database
    */
   createDatabase(name: string, template?: string): Promise<string>;
+  /** Bytes of write-ahead log so far, of the whole server. */
+  walBytes(): Promise<number>;
   /** So that no checkpoint of what came before falls into a round. */
   checkpoint(): Promise<void>;
   /** Drops what was created, and stops the server if it is ours. */
@@ -65,6 +67,12 @@ export async function openPostgres(folder: string, core: number | undefined): Pr
       const address = new URL(url);
       address.pathname = `/${database}`;
       return address.href;
+    },
+    async walBytes() {
+      const { rows } = await admin.query<{ bytes: string }>(
+        `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::text AS bytes`,
+      );
+      return Number(rows[0]?.bytes ?? Number.NaN);
     },
     async checkpoint() {
       await admin.query('CHECKPOINT');

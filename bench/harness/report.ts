@@ -2,7 +2,18 @@
 import type { ServerResult, WorkloadResult } from './measure.ts';
 import type { Spread } from './statistics.ts';
 
-const COLUMNS = ['requests/s', 'min–max', 'p50 ms', 'p95 ms', 'p99 ms', 'server µs', 'db µs', 'RSS MB', 'errors'];
+const COLUMNS = [
+  'requests/s',
+  'min–max',
+  'p50 ms',
+  'p95 ms',
+  'p99 ms',
+  'server µs',
+  'db µs',
+  'WAL B',
+  'RSS MB',
+  'errors',
+];
 
 /** A table of one workload: a line for each server, and the ratios below. */
 export function tableOf(result: WorkloadResult): string {
@@ -18,7 +29,7 @@ export function tableOf(result: WorkloadResult): string {
 }
 
 function cellsOf(server: ServerResult): string[] {
-  const { requestsPerSecond: rate, latency, cpuPerRequest, memory, errors } = server;
+  const { requestsPerSecond: rate, latency, cpuPerRequest, walPerRequest, memory, errors } = server;
   const microseconds = (milliseconds: number | null) => (milliseconds === null ? '–' : figure(milliseconds * 1000));
   return [
     figure(rate.median),
@@ -26,6 +37,7 @@ function cellsOf(server: ServerResult): string[] {
     ...[latency.p50, latency.p95, latency.p99].map((milliseconds) => milliseconds.toFixed(2)),
     microseconds(cpuPerRequest.server),
     microseconds(cpuPerRequest.database),
+    figure(walPerRequest),
     memory === null ? '–' : figure(memory / 2 ** 20),
     String(errors),
   ];
