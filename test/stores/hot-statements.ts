@@ -84,8 +84,7 @@ const ARRAY_OF_A_ROW =
 const LIVING = 'what a person has allowed is found by who it is, by index in each partition: a page, not a token';
 const SMALL = "an operator's table, read into memory when it has changed";
 
-/** @param marks whether with a proof or an assertion that is good once */
-function mintedBy({ clientId, at }: Caller, marks: boolean, { refreshToken = true, opaque = true } = {}): Minted {
+function mintedBy({ clientId, at }: Caller, { opaque, refreshToken, marks }: Given): Minted {
   const { forStore } = minted(clientId, at);
   return {
     ...forStore,
@@ -95,6 +94,8 @@ function mintedBy({ clientId, at }: Caller, marks: boolean, { refreshToken = tru
   };
 }
 
+const opaqueToken = (marks: boolean): Given => ({ opaque: true, refreshToken: false, marks });
+
 /** Of an assertion and of a proof. */
 function marksAt(at: Date): ReplayMark[] {
   const refusal = new OAuthError('invalid_client', 'The assertion was used before.');
@@ -103,35 +104,51 @@ function marksAt(at: Date): ReplayMark[] {
   );
 }
 
-const redeemed = (name: string, marks: boolean, options?: { refreshToken?: boolean; opaque?: boolean }) =>
+interface Given {
+  readonly opaque: boolean;
+  readonly refreshToken: boolean;
+  readonly marks: boolean;
+}
+
+const WHETHER = [false, true] as const;
+/** A statement has a part for each thing that is given, and for proofs. */
+const anything: readonly Given[] = WHETHER.flatMap((marks) =>
+  WHETHER.flatMap((opaque) => WHETHER.map((refreshToken) => ({ opaque, refreshToken, marks }))),
+);
+
+function nameOf(what: string, { opaque, refreshToken, marks }: Given): string {
+  const given = `${opaque ? 'an opaque token' : 'a JWT'}${refreshToken ? ' and a refresh token' : ''}`;
+  return `${what} for ${given}${marks ? ', with a proof or an assertion' : ''}`;
+}
+
+const redeemed = (given: Given) =>
   ({
-    name,
+    name: nameOf('a code is redeemed', given),
     endpoints: [TOKEN.code],
-    tables: ['authorization_codes', 'grants', 'sign_ins', ...(marks ? ['replay_marks'] : [])],
-    ...(marks && { several: { replay_marks: BUCKETS } }),
+    tables: ['authorization_codes', 'grants', 'sign_ins', ...(given.marks ? ['replay_marks'] : [])],
+    ...(given.marks && { several: { replay_marks: BUCKETS } }),
     of: (database) => {
       const codes = postgresCodes(database);
-      return (caller) => codes.redeem(caller.code, caller.clientId, mintedBy(caller, marks, options), caller.at);
+      return (caller) => codes.redeem(caller.code, caller.clientId, mintedBy(caller, given), caller.at);
     },
   }) satisfies HotStatement;
 
-const refreshed = (name: string, marks: boolean, verb: 'rotate' | 'use') =>
+/** One that is replaced gives another one, one that stays gives none. */
+const refreshed = (given: Given) =>
   ({
-    name,
+    name: nameOf(given.refreshToken ? 'a refresh token is rotated' : 'a refresh token that stays is used', given),
     endpoints: [TOKEN.refresh],
-    tables: ['refresh_tokens', ...(marks ? ['replay_marks'] : [])],
-    ...(marks && { several: { replay_marks: BUCKETS } }),
+    tables: ['refresh_tokens', ...(given.marks ? ['replay_marks'] : [])],
+    ...(given.marks && { several: { replay_marks: BUCKETS } }),
     of: (database) => {
       const tokens = postgresRefreshTokens(database);
-      return (caller) =>
-        verb === 'rotate'
-          ? tokens.rotate(caller.refreshToken, randomBytes(32), mintedBy(caller, marks), caller.at)
-          : tokens.use(
-              caller.refreshToken,
-              mintedBy(caller, marks, { refreshToken: false }),
-              new Date(caller.at.getTime() + DAY),
-              caller.at,
-            );
+      return (caller) => {
+        const { refreshToken, at } = caller;
+        const mint = mintedBy(caller, given);
+        return given.refreshToken
+          ? tokens.rotate(refreshToken, randomBytes(32), mint, at)
+          : tokens.use(refreshToken, mint, new Date(at.getTime() + DAY), at);
+      };
     },
   }) satisfies HotStatement;
 
@@ -180,7 +197,7 @@ const exchanged = (name: string, marks: boolean) =>
     ...(marks && { several: { replay_marks: BUCKETS } }),
     of: (database) => {
       const exchanges = postgresExchanges(database);
-      return (caller) => exchanges.record(aStep(caller), mintedBy(caller, marks, { refreshToken: false }), caller.at);
+      return (caller) => exchanges.record(aStep(caller), mintedBy(caller, opaqueToken(marks)), caller.at);
     },
   }) satisfies HotStatement;
 
@@ -366,11 +383,7 @@ export const hotStatements: readonly HotStatement[] = [
       return ({ code, at }) => codes.find(code, at);
     },
   },
-  redeemed('a code is redeemed for an opaque token and a refresh token', false),
-  redeemed('a code is redeemed for an opaque token and a refresh token, with a proof or an assertion', true),
-  redeemed('a code is redeemed for an opaque token', false, { refreshToken: false }),
-  redeemed('a code is redeemed for a JWT and a refresh token', false, { opaque: false }),
-  redeemed('a code is redeemed for a JWT', false, { refreshToken: false, opaque: false }),
+  ...anything.map(redeemed),
   onLedger(
     'a grant is revoked: its code or refresh token came again',
     [TOKEN.code, TOKEN.refresh],
@@ -386,18 +399,15 @@ export const hotStatements: readonly HotStatement[] = [
       return ({ refreshToken, at }) => tokens.find(refreshToken, at);
     },
   },
-  refreshed('a refresh token is rotated', false, 'rotate'),
-  refreshed('a refresh token is rotated, with a proof or an assertion', true, 'rotate'),
-  refreshed('a refresh token is used and stays', false, 'use'),
-  refreshed('a refresh token is used and stays, with a proof or an assertion', true, 'use'),
+  ...anything.map(refreshed),
   onLedger('an opaque access token is stored', [TOKEN.client, TOKEN.refresh], [], (ledger, caller) =>
-    ledger.record(mintedBy(caller, false).accessToken, []),
+    ledger.record(mintedBy(caller, opaqueToken(false)).accessToken, []),
   ),
   onLedger(
     'an opaque access token is stored, with a proof or an assertion',
     [TOKEN.client],
     ['replay_marks'],
-    (ledger, caller) => ledger.record(mintedBy(caller, true).accessToken, marksAt(caller.at)),
+    (ledger, caller) => ledger.record(mintedBy(caller, opaqueToken(false)).accessToken, marksAt(caller.at)),
     { replay_marks: BUCKETS },
   ),
   {
