@@ -21,5 +21,6 @@ export async function passwordRoutes(app: FastifyInstance): Promise<void> {
     return { verified };
   };
   app.post('/sign-in/verify', verify);
+  app.post('/sign-in-flow/verify', verify);
   app.post('/introspection-under-sign-in/verify', verify);
 }

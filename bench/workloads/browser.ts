@@ -24,16 +24,21 @@ export class Browser implements Script {
   readonly #username: string;
   readonly #cookies = new Map<string, string>();
   readonly #forgets: boolean;
+  readonly #stopsAtLogin: boolean;
+  /** The filled-in form it stopped at. */
+  login: Buffer | undefined;
 
   /**
    * @param path the authorization request
    * @param options.forgets whether each iteration begins without cookies, as a new browser
+   * @param options.stopsAtLogin whether it ends with the form of the login page, which is not sent
    */
-  constructor(requests: Requests, path: string, username: string, { forgets = false } = {}) {
+  constructor(requests: Requests, path: string, username: string, { forgets = false, stopsAtLogin = false } = {}) {
     this.#requests = requests;
     this.#path = path;
     this.#username = username;
     this.#forgets = forgets;
+    this.#stopsAtLogin = stopsAtLogin;
   }
 
   begin(): Buffer {
@@ -50,7 +55,10 @@ export class Browser implements Script {
       return origin === ISSUER ? this.#get(pathname + search) : 'failed';
     }
     if (answer.status !== 200) return 'failed';
-    return this.#fillIn(answer.body) ?? 'failed';
+    const filledIn = this.#fillIn(answer.body);
+    if (!filledIn || !this.#stopsAtLogin) return filledIn ?? 'failed';
+    this.login = filledIn;
+    return 'done';
   }
 
   /** What is sent along by now. */

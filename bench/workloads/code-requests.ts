@@ -73,7 +73,7 @@ export async function signedInBrowsers(
   return browsers;
 }
 
-function impossible(): never {
+export function impossible(): never {
   throw new Error('A browser too many.');
 }
 

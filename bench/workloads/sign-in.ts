@@ -4,15 +4,43 @@
  * The hash is made to be dear (argon2id, 19 MiB, two passes), so what a server adds should hardly show; and nobody else may
  * wait for it, which the second workload looks at.
  */
-import type { Script } from '../harness/load.ts';
+import { repeat, type Script } from '../harness/load.ts';
 import { STORAGE } from '../servers/cast.ts';
-import { cycle, oneRequest, requestsTo, type Setting, type Target, type Workload } from '../servers/target.ts';
+import {
+  cycle,
+  oneRequest,
+  type Requests,
+  requestsTo,
+  type Setting,
+  type Target,
+  type Workload,
+} from '../servers/target.ts';
 import { Browser } from './browser.ts';
-import { authorizationFields, signedInBrowsers } from './code-requests.ts';
+import { authorizationFields, impossible, signedInBrowsers } from './code-requests.ts';
 import { introspectionRequests } from './introspection.ts';
 
 export const signIn: Workload = {
   name: 'sign-in',
+  about: 'POST /login with the right password, of a page that was opened before',
+  ceiling: 'one argon2id verification, two at once, as in Gatehouse',
+  servers: ['gatehouse', 'ceiling'],
+  async prepare(target, setting) {
+    if (target.kind === 'ceiling') return signIns(target, this.name, setting);
+    const requests = requestsTo(target, this.name);
+    const browsers = Array.from({ length: setting.connections }, (_, connection) =>
+      newBrowser(requests, setting, connection, { stopsAtLogin: true }),
+    );
+    await repeat(target.process.port, browsers.length, (index) => browsers[index] ?? impossible());
+    // The page stays open: each time it is sent again a new session begins.
+    return (connection) => ({
+      begin: () => browsers[connection]?.login ?? impossible(),
+      answered: ({ status, head }) => (status === 303 && head.includes('gatehouse_session_') ? 'done' : 'failed'),
+    });
+  },
+};
+
+export const signInFlow: Workload = {
+  name: 'sign-in-flow',
   about: 'a new browser from GET /authorize over the page and POST /login to the code at the client',
   ceiling: 'one argon2id verification, two at once, as in Gatehouse',
   servers: ['gatehouse', 'ceiling'],
@@ -53,9 +81,16 @@ async function signIns(target: Target, workload: string, setting: Setting): Prom
   const flow = { client: 'web' };
   // Everybody has agreed by then: an iteration has no consent page.
   await signedInBrowsers(target, workload, setting, flow);
-  return (connection) => {
-    const username = setting.cast.people[connection]?.username ?? '';
-    const query = new URLSearchParams(authorizationFields(flow, username));
-    return new Browser(requests, `/authorize?${query}`, username, { forgets: true });
-  };
+  return (connection) => newBrowser(requests, setting, connection, { forgets: true });
+}
+
+function newBrowser(
+  requests: Requests,
+  { cast }: Setting,
+  connection: number,
+  options: { forgets?: boolean; stopsAtLogin?: boolean },
+): Browser {
+  const username = cast.people[connection]?.username ?? '';
+  const query = new URLSearchParams(authorizationFields({ client: 'web' }, username));
+  return new Browser(requests, `/authorize?${query}`, username, options);
 }

@@ -76,6 +76,11 @@ export function inPlace<Row extends { readonly place: number }>(
   return placed;
 }
 
+/** For calls that were done or not: whether each has a row. */
+export function done(rows: readonly { readonly place: number }[], count: number): boolean[] {
+  return inPlace(rows, count).map((row) => row !== undefined);
+}
+
 /** A credential that is looked up, in the moment of its request. */
 export interface Presented {
   readonly credential: Credential;

@@ -9,7 +9,14 @@ import { type ClaimsRequest, NO_CLAIMS } from '../protocol/claims-request.ts';
 import type { Confirmation } from '../protocol/confirmation.ts';
 import type { AuthorizationDetail } from '../protocol/details-type.ts';
 import type { Minted } from '../protocol/feature.ts';
-import type { AccessTokenRecord, Ledger, Revocation, SignedToken, StandingToken } from '../protocol/ledger.ts';
+import type {
+  AccessTokenRecord,
+  Ledger,
+  RefreshTokenRecord,
+  Revocation,
+  SignedToken,
+  StandingToken,
+} from '../protocol/ledger.ts';
 import type { Credential } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
 import { asked, gathering, inPlace, type Moment, type Presented } from './gathering.ts';
@@ -309,23 +316,71 @@ export function postgresLedger(database: Sql): Ledger {
 
 /** In one statement; all of them or, when it fails, none. */
 async function storeAll(database: Sql, tokens: readonly AccessTokenRecord[]): Promise<undefined[]> {
-  // Neither a scope token nor an audience holds a space (RFC 6749 §3.3, RFC 3986): arrays of arrays need equal lengths.
-  const column = <T>(of: (token: AccessTokenRecord) => T) => tokens.map(of);
-  const serialized = (value: object | undefined) => (value ? JSON.stringify(value) : null);
   await sql`
     INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
     SELECT id, secret_hash, grant_id, client_id, string_to_array(scope, ' '), authorization_details, string_to_array(audience, ' '), cnf, issued_at, expires_at
-    FROM unnest(
-      ${column(({ id }) => id)}::uuid[], ${column(({ hash }) => hash)}::bytea[],
-      ${column(({ grantId }) => grantId ?? null)}::uuid[], ${column(({ clientId }) => clientId)}::text[],
-      ${column(({ scope }) => scope.join(' '))}::text[],
-      ${column(({ authorizationDetails }) => serialized(authorizationDetails.length > 0 ? authorizationDetails : undefined))}::jsonb[],
-      ${column(({ audience }) => audience.join(' '))}::text[], ${column(({ cnf }) => serialized(cnf))}::jsonb[],
-      ${column(({ issuedAt }) => issuedAt)}::timestamptz[], ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
-    ) AS t (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)`.execute(
-    database,
-  );
+    FROM ${accessTokenRows(tokens.map((token, index) => [index + 1, token]))}`.execute(database);
   return tokens.map(() => undefined);
+}
+
+/** What belongs to one call of several: its `place`, and the rest. */
+type Placed<T> = readonly (readonly [place: number, T])[];
+
+/**
+ * The table expression `t`. Lists are texts there, because arrays of arrays need equal lengths: neither a scope token nor an
+ * audience holds a space (RFC 6749 §3.3, RFC 3986).
+ */
+function accessTokenRows(tokens: Placed<AccessTokenRecord>): RawBuilder<unknown> {
+  const column = <T>(of: (token: AccessTokenRecord) => T) => tokens.map(([, token]) => of(token));
+  return sql`unnest(
+    ${tokens.map(([place]) => place)}::integer[], ${column(({ id }) => id)}::uuid[], ${column(({ hash }) => hash)}::bytea[],
+    ${column(({ grantId }) => grantId ?? null)}::uuid[], ${column(({ clientId }) => clientId)}::text[],
+    ${column(({ scope }) => scope.join(' '))}::text[], ${column(({ authorizationDetails }) => serialized(authorizationDetails))}::jsonb[],
+    ${column(({ audience }) => audience.join(' '))}::text[], ${column(({ cnf }) => serialized(cnf))}::jsonb[],
+    ${column(({ issuedAt }) => issuedAt)}::timestamptz[], ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
+  ) AS t (place, id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)`;
+}
+
+function refreshTokenRows(tokens: Placed<RefreshTokenRecord>): RawBuilder<unknown> {
+  const column = <T>(of: (token: RefreshTokenRecord) => T) => tokens.map(([, token]) => of(token));
+  return sql`unnest(
+    ${tokens.map(([place]) => place)}::integer[], ${column(({ id }) => id)}::uuid[], ${column(({ hash }) => hash)}::bytea[],
+    ${column(({ scope }) => scope.join(' '))}::text[], ${column(({ cnf }) => serialized(cnf))}::jsonb[],
+    ${column(({ issuedAt }) => issuedAt)}::timestamptz[], ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
+  ) AS t (place, id, secret_hash, scope, cnf, issued_at, expires_at)`;
+}
+
+/** JSON for a jsonb column; `null` for nothing, and for none. */
+export function serialized(value: object | undefined): string | null {
+  return value === undefined || (Array.isArray(value) && value.length === 0) ? null : JSON.stringify(value);
+}
+
+/** As {@link storing}, for several calls: the table expression `spent` has the `place` of each too. */
+export function storingAll(minted: readonly Minted[], spent: string): RawBuilder<unknown> {
+  const placed = minted.map((one, index) => [index + 1, one] as const);
+  const accessTokens = placed.flatMap(([place, { accessToken }]) =>
+    accessToken ? [[place, accessToken] as const] : [],
+  );
+  const refreshTokens = placed.flatMap(([place, { refreshToken }]) =>
+    refreshToken ? [[place, refreshToken] as const] : [],
+  );
+  const from = sql.table(spent);
+  return sql`${
+    accessTokens.length > 0
+      ? sql`, stored_access_tokens AS (
+          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
+          SELECT t.id, t.secret_hash, s.grant_id, s.client_id, string_to_array(t.scope, ' '), t.authorization_details, string_to_array(t.audience, ' '), t.cnf,
+                 t.issued_at, t.expires_at
+          FROM ${from} AS s JOIN ${accessTokenRows(accessTokens)} ON t.place = s.place)`
+      : sql``
+  }${
+    refreshTokens.length > 0
+      ? sql`, stored_refresh_tokens AS (
+          INSERT INTO refresh_tokens (id, secret_hash, grant_id, client_id, scope, cnf, issued_at, expires_at)
+          SELECT t.id, t.secret_hash, s.grant_id, s.client_id, string_to_array(t.scope, ' '), t.cnf, t.issued_at, t.expires_at
+          FROM ${from} AS s JOIN ${refreshTokenRows(refreshTokens)} ON t.place = s.place)`
+      : sql``
+  }`;
 }
 
 async function findAll(

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
@@ -55,6 +57,40 @@ describe('authorization codes', () => {
     });
     return { id, isOpen: () => pendings.close(id, store.now) };
   }
+
+  it('that somebody holds hold up nobody else, and are had by whoever held them', async () => {
+    const [held, free] = [await issued(), await issued()];
+    const [stolen, own] = [minted(clientId, store.now), minted(clientId, store.now)];
+    const { sql: other } = store.another();
+    let waiting: Promise<unknown> = Promise.resolve();
+    await other.transaction().execute(async (transaction) => {
+      await sql`UPDATE authorization_codes SET redeemed_at = ${store.now} WHERE id = ${held.code.id}`.execute(
+        transaction,
+      );
+      // Together, so in one statement.
+      waiting = codes.redeem(held.code, clientId, stolen.forStore, store.now);
+      await expect(codes.redeem(free.code, clientId, own.forStore, store.now)).resolves.toBe('redeemed');
+      await expect(Promise.race([waiting, sleep(100, 'waiting')])).resolves.toBe('waiting');
+    });
+    await expect(waiting).resolves.toBe('lost');
+    const ledger = postgresLedger(store.sql);
+    await expect(ledger.findAccessToken(stolen.accessToken, store.now)).resolves.toBeUndefined();
+    await expect(ledger.findAccessToken(own.accessToken, store.now)).resolves.toMatchObject({ grantId: free.grantId });
+  });
+
+  it('presented together each give their own tokens', async () => {
+    const all = await Promise.all(
+      Array.from({ length: 8 }, async () => ({ ...(await issued()), ...minted(clientId, store.now) })),
+    );
+    const outcomes = await Promise.all(
+      all.map(({ code, forStore }) => codes.redeem(code, clientId, forStore, store.now)),
+    );
+    expect(new Set(outcomes)).toEqual(new Set(['redeemed']));
+    const ledger = postgresLedger(store.sql);
+    const found = await Promise.all(all.map(({ accessToken }) => ledger.findAccessToken(accessToken, store.now)));
+    expect(found.map((token) => token?.grantId)).toEqual(all.map(({ grantId }) => grantId));
+    expect(found.map((token) => token?.user?.id)).toEqual(all.map(({ userId }) => userId));
+  });
 
   it('keep what was approved', async () => {
     const { userId, signIn, code, grantId } = await issued();

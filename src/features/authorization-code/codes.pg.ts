@@ -17,6 +17,7 @@ import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../post
 import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { Credential } from '../../protocol/secrets.ts';
+import { type Issuing, issueFree, type Redeeming, redeemFree } from './codes-together.pg.ts';
 import type { Codes, IssuedCode, NewCode } from './index.ts';
 
 interface Row extends GrantRow {
@@ -33,9 +34,15 @@ interface Row extends GrantRow {
 
 export function postgresCodes(database: Sql): Codes {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
+  const issueTogether = gathering((issuing: readonly Issuing[]) => issueFree(database, issuing));
+  const redeemTogether = gathering((redeeming: readonly Redeeming[]) => redeemFree(database, redeeming));
   return {
-    async issue({ code, approved, ...grant }: NewCode, now: Date) {
+    async issue(issued: NewCode, now: Date) {
+      const { code, approved, ...grant } = issued;
       const { request, address, signIn, pendingId, pushedRequestId } = approved;
+      const isPlain = pendingId === undefined && pushedRequestId === undefined;
+      const claims = claimsBeyondScope(request.claims, request.scope);
+      if (isPlain && claims.length === 0 && (await issueTogether({ code: issued, now }))) return 'issued';
       const { authentication } = signIn;
       const wasUsed = pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`;
       const { rows } = await sql`
@@ -48,7 +55,7 @@ export function postgresCodes(database: Sql): Codes {
             -- Taken back since the step was decided, it must not come back to life under the new epoch.
             AND (${request.client.skipConsent}::boolean OR (
               k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]
-              AND k.claims @> ${claimsBeyondScope(request.claims, request.scope)}::text[]))
+              AND k.claims @> ${claims}::text[]))
           -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
           FOR SHARE OF i
         )${pushedRequestId === undefined ? sql`` : using(pushedRequestId, now)}
@@ -74,6 +81,7 @@ export function postgresCodes(database: Sql): Codes {
 
     async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
       const { marks } = minted;
+      if (marks.length === 0 && (await redeemTogether({ code, clientId, minted, now }))) return 'redeemed';
       const { rows } = await sql<Spent>`
         ${withMarks(marks)} redeemed AS (
           UPDATE authorization_codes SET redeemed_at = ${now}

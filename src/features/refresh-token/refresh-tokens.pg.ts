@@ -1,7 +1,7 @@
 /** Refresh tokens in PostgreSQL: each verb one guarded statement. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
+import { asked, done, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   type GrantRow,
   grantColumns,
@@ -9,6 +9,7 @@ import {
   revokeGrant,
   rootsOfGrant,
   storing,
+  storingAll,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
 import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
@@ -31,11 +32,13 @@ interface Row extends GrantRow {
 
 export function postgresRefreshTokens(database: Sql): RefreshTokens {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
+  const rotateTogether = gathering((rotating: readonly Rotating[]) => rotateFree(database, rotating));
   return {
     find: (token: Credential, now: Date) => find({ credential: token, now }),
 
     async rotate(token: Credential, successor: Buffer, minted: Minted, now: Date) {
       const { marks } = minted;
+      if (marks.length === 0 && (await rotateTogether({ token, successor, minted, now }))) return 'rotated';
       const { rows } = await sql<Spent>`
         ${withMarks(marks)} rotated AS (
           UPDATE refresh_tokens SET rotated_at = ${now}, successor = ${successor}
@@ -91,4 +94,38 @@ function toHeld(row: Row): HeldRefreshToken {
     successor: row.successor ?? undefined,
     stands: row.stands === true,
   };
+}
+
+interface Rotating {
+  readonly token: Credential;
+  readonly successor: Buffer;
+  readonly minted: Minted;
+  readonly now: Date;
+}
+
+/**
+ * Of several callers those whose token nobody holds at this moment: it never waits for a lock. Who is left, for whatever reason, has the
+ * statement of its own, which does, and says why.
+ */
+async function rotateFree(database: Sql, rotating: readonly Rotating[]): Promise<boolean[]> {
+  const { rows } = await sql<{ place: number }>`
+    WITH free AS (
+      SELECT t.id, q.now, q.successor, q.place
+      FROM unnest(
+        ${rotating.map(({ token }) => token.id)}::uuid[], ${rotating.map(({ token }) => token.hash)}::bytea[],
+        ${rotating.map(({ successor }) => successor)}::bytea[], ${rotating.map(({ now }) => now)}::timestamptz[]
+      ) WITH ORDINALITY AS q (id, secret_hash, successor, now, place)
+      JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
+      WHERE t.rotated_at IS NULL AND t.expires_at > q.now
+      FOR UPDATE OF t SKIP LOCKED
+    ), rotated AS (
+      -- Of two callers with one token one has it: a row is updated once.
+      UPDATE refresh_tokens t SET rotated_at = free.now, successor = free.successor FROM free WHERE t.id = free.id
+      RETURNING t.grant_id, t.client_id, free.place
+    )${storingAll(
+      rotating.map(({ minted }) => minted),
+      'rotated',
+    )}
+    SELECT place::integer FROM rotated`.execute(database);
+  return done(rows, rotating.length);
 }
