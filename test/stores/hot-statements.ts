@@ -57,6 +57,8 @@ export interface HotStatement {
   readonly several?: Readonly<Record<string, string>>;
   /** Those that it reads whole, and why they stay small. */
   readonly whole?: Readonly<Record<string, string>>;
+  /** What it asks for is not there, so not all of its tables are read. */
+  readonly inVain?: boolean;
   /** The store over a database; calls of it that come at once may travel together. */
   of(database: Sql): (caller: Caller) => Promise<unknown>;
 }
@@ -170,6 +172,47 @@ const issued = (name: string, by: { pending: boolean; pushed: boolean }) =>
         ...(by.pushed && { pushedRequestId: caller.pushedRequest.id }),
       }),
   }) satisfies HotStatement;
+
+const FULL: Given = { opaque: true, refreshToken: true, marks: false };
+
+/** What cannot be done together with others' is tried alone. */
+const alone: readonly HotStatement[] = [
+  {
+    ...issued('a code is issued, but not with those of others', { pending: false, pushed: false }),
+    inVain: true,
+    of: (database) => (caller) =>
+      issueCode(
+        database,
+        caller.clientId,
+        { ...caller.signIn, id: mintId(caller.at, randomBytes) },
+        { now: caller.at },
+      ),
+  },
+  {
+    ...redeemed(FULL),
+    name: 'a code is redeemed, but not with those of others',
+    inVain: true,
+    of: (database) => {
+      const codes = postgresCodes(database);
+      return (caller) => codes.redeem(caller.code, 'another client', mintedBy(caller, FULL), caller.at);
+    },
+  },
+  ...[true, false].map((refreshToken) => ({
+    ...refreshed({ ...FULL, refreshToken }),
+    name: `a refresh token ${refreshToken ? 'is rotated' : 'that stays is used'}, but not with those of others`,
+    inVain: true,
+    of: (database: Sql) => {
+      const tokens = postgresRefreshTokens(database);
+      return (caller: Caller) => {
+        const unknown = { ...caller.refreshToken, hash: randomBytes(32) };
+        const mint = mintedBy(caller, { ...FULL, refreshToken });
+        return refreshToken
+          ? tokens.rotate(unknown, randomBytes(32), mint, caller.at)
+          : tokens.use(unknown, mint, caller.at, caller.at);
+      };
+    },
+  })),
+];
 
 const pushed = (name: string, marks: boolean) =>
   ({
@@ -400,6 +443,7 @@ export const hotStatements: readonly HotStatement[] = [
     },
   },
   ...anything.map(refreshed),
+  ...alone,
   onLedger('an opaque access token is stored', [TOKEN.client, TOKEN.refresh], [], (ledger, caller) =>
     ledger.record(mintedBy(caller, opaqueToken(false)).accessToken, []),
   ),

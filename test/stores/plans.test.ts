@@ -102,7 +102,7 @@ describe('plans of the hot statements', () => {
   });
 
   it('find what is asked for: the rows are there, and are read', async () => {
-    for (const statement of hotStatements) {
+    for (const statement of hotStatements.filter(({ inVain }) => !inVain)) {
       // Else all would be pruned, and nothing shown.
       const scans = (await explained(statement, callers)).flatMap(({ plan }) => scansIn(plan));
       for (const table of statement.tables) {
