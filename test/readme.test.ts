@@ -22,6 +22,7 @@ it.each([
   'README.md',
   'docs/architecture.md',
   'docs/operations.md',
+  'docs/statements.md',
   'docs/resource-server.md',
   'docs/fapi.md',
   'docs/token-exchange.md',

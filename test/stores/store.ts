@@ -23,14 +23,18 @@ export const HOUR = 3600_000;
 export const DAY = 24 * HOUR;
 export const IDLE = 8 * HOUR;
 
-export interface Store {
-  readonly url: string;
+/** What is needed to put things in. */
+export interface Filled {
   readonly sql: Sql;
   /** The moment the test began; statements take it, or one around it. */
   readonly now: Date;
   /** The moment `milliseconds` later (or earlier). */
   at(milliseconds: number): Date;
   rows<Row = Record<string, unknown>>(query: RawBuilder<Row>): Promise<Row[]>;
+}
+
+export interface Store extends Filled {
+  readonly url: string;
   /** Another process's connections to the same database. */
   another(options?: { poolMax?: number; prepared?: boolean }): Database;
   close(): Promise<void>;
@@ -48,15 +52,21 @@ export async function openStore({ migrated = true, poolMax = 20 } = {}): Promise
   const { sql: database } = open();
   return {
     url,
-    sql: database,
-    now,
-    at: (milliseconds) => new Date(now.getTime() + milliseconds),
-    rows: async (query) => (await query.execute(database)).rows,
+    ...storeOver(database, now),
     another: open,
     async close() {
       for (const one of opened) await one.close();
       await drop();
     },
+  };
+}
+
+export function storeOver(database: Sql, now: Date): Filled {
+  return {
+    sql: database,
+    now,
+    at: (milliseconds) => new Date(now.getTime() + milliseconds),
+    rows: async (query) => (await query.execute(database)).rows,
   };
 }
 
@@ -80,13 +90,13 @@ function fresh(what: string): string {
   return `${what}${names}`;
 }
 
-export async function aUser(store: Store, username = fresh('user'), claims = {}): Promise<string> {
+export async function aUser(store: Filled, username = fresh('user'), claims = {}): Promise<string> {
   const id = randomUUID();
   await createUser(store.sql, { id, username, claims }, 'no hash', store.now);
   return id;
 }
 
-export async function aClient(store: Store, id = fresh('client')): Promise<string> {
+export async function aClient(store: Filled, id = fresh('client')): Promise<string> {
   const { metadata, origins } = clientOf();
   await createClient(store.sql, { id, metadata, origins, secret: undefined }, store.now);
   return id;
@@ -99,7 +109,7 @@ export interface SignedIn {
 
 /** Signs a person in: a new session, or one that replaces `previous`. */
 export async function aSignIn(
-  store: Store,
+  store: Filled,
   userId: string,
   options: { previous?: Credential; now?: Date; pendingId?: string; expiresIn?: number } = {},
 ): Promise<SignedIn> {
@@ -140,8 +150,17 @@ export interface GrantOptions {
 }
 
 /** Issues a code, and with it a grant. */
-export async function aCode(store: Store, clientId: string, signIn: SignIn, options: GrantOptions = {}) {
-  const { now = store.now, sessionBound = false, pendingId, scope = ['photos.read'], firstParty = true } = options;
+export function aCode(store: Filled, clientId: string, signIn: SignIn, options: GrantOptions = {}) {
+  return issueCode(store.sql, clientId, signIn, { now: store.now, ...options });
+}
+
+export async function issueCode(
+  database: Sql,
+  clientId: string,
+  signIn: SignIn,
+  options: GrantOptions & { now: Date; pushedRequestId?: string },
+) {
+  const { now, pushedRequestId, sessionBound = false, pendingId, scope = ['photos.read'], firstParty = true } = options;
   const { claims = NO_CLAIMS, codeChallenge = 'challenge' } = options;
   const client = { ...clientOf({ skip_consent: firstParty }), id: clientId };
   const approved: ApprovedRequest = {
@@ -165,13 +184,13 @@ export async function aCode(store: Store, clientId: string, signIn: SignIn, opti
     address: resolveReturnAddress(client, new Parameters([['redirect_uri', 'https://app.example/callback']])),
     signIn,
     session: { id: mintId(now, randomBytes), signIns: [signIn] },
-    pushedRequestId: undefined,
+    pushedRequestId,
     pendingId,
     now,
   };
   const code = mintCredential('authorization_code', now, randomBytes);
   const grantId = mintId(now, randomBytes);
-  const outcome = await postgresCodes(store.sql).issue(
+  const outcome = await postgresCodes(database).issue(
     {
       code,
       expiresAt: new Date(now.getTime() + 60_000),
@@ -228,7 +247,7 @@ export function minted(clientId: string, now: Date, grantId?: string) {
 
 /** A person's whole authorization of a client, down to the tokens. */
 export async function someTokens(
-  store: Store,
+  store: Filled,
   options: GrantOptions & { userId?: string; clientId?: string } = {},
 ): Promise<Tokens> {
   const { now = store.now, userId = await aUser(store), clientId = await aClient(store) } = options;
@@ -248,7 +267,7 @@ export async function countOf(store: Store, table: string): Promise<number> {
 
 /** A person says yes to a client, as on the consent page of a pending authorization. */
 export async function consented(
-  store: Store,
+  store: Filled,
   userId: string,
   clientId: string,
   scope: readonly string[],
