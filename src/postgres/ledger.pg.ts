@@ -176,7 +176,7 @@ interface ExchangedRow extends TokenRow {
  * a person who acts. Its own grant is asked beside it.
  */
 const chainStands = (now: Date): RawBuilder<boolean> => sql<boolean>`(
-  NOT EXISTS (SELECT FROM revocation_marks m WHERE m.id = ANY (x.lineage || x.id))
+  NOT EXISTS (SELECT FROM unnest(x.lineage || x.id) AS came (id) JOIN revocation_marks m ON m.id = came.id)
   AND NOT EXISTS (
     SELECT FROM unnest(x.clients) AS through (id) LEFT JOIN clients c ON c.id = through.id AND ${clientStands} WHERE c.id IS NULL)
   AND NOT EXISTS (

@@ -81,8 +81,6 @@ const BUCKETS = 'a proof that is used again with another time is in the bucket b
 const SESSION = "a session's sign-ins may be of two days: their partitions stand no longer";
 const NO_FLOOR = 'sign-ins are found by whose they are, not by their own ids: by index in each of the two days';
 const TOLD = 'grants of a sign-in are of its last three days: one partition, two around the border';
-const ARRAY_OF_A_ROW =
-  'by ANY of an array that a row holds nothing is left out: by index in each partition of two hours';
 const LIVING = 'what a person has allowed is found by who it is, by index in each partition: a page, not a token';
 const SMALL = "an operator's table, read into memory when it has changed";
 
@@ -492,7 +490,6 @@ export const hotStatements: readonly HotStatement[] = [
     [...READING, TOKEN.exchange],
     CHAIN,
     (ledger, { exchanged: { id, hash }, at }) => ledger.findExchanged(id, hash, at),
-    { revocation_marks: ARRAY_OF_A_ROW },
   ),
   onLedger(
     'a refresh token is introspected',
