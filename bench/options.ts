@@ -14,6 +14,10 @@ export interface Options {
   readonly profile: string | undefined;
   /** Rows that Gatehouse's database is filled with; `undefined` for the comparison of servers. */
   readonly scale: number | undefined;
+  /** Workers that are compared with a lone one. */
+  readonly workers: number | undefined;
+  /** Minutes of steady load. */
+  readonly soak: number | undefined;
   /** The file the results go to. */
   readonly json: string | undefined;
   readonly help: boolean;
@@ -33,6 +37,8 @@ PostgreSQL: the one of DATABASE_URL, or an embedded one. See docs/performance.md
   --profile [DIR]    profiles the processor of Gatehouse, which runs alone; prints where it spent its time
   --scale N          fills a database with N live tokens and what belongs to them, and compares Gatehouse on it
                      with Gatehouse on an empty one
+  --workers N        compares N workers with a lone one, on all cores
+  --soak N           N minutes of everything, and what memory the server holds
   --json FILE        writes all figures
   --help
 `;
@@ -55,6 +61,8 @@ export function readOptions(parameters: readonly string[]): Options {
       quick: { type: 'boolean', default: false },
       profile: { type: 'string' },
       scale: { type: 'string' },
+      workers: { type: 'string' },
+      soak: { type: 'string' },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -68,6 +76,8 @@ export function readOptions(parameters: readonly string[]): Options {
     tokens: wholeNumber('tokens', values.tokens),
     profile,
     scale: values.scale === undefined ? undefined : wholeNumber('scale', values.scale),
+    workers: values.workers === undefined ? undefined : wholeNumber('workers', values.workers),
+    soak: values.soak === undefined ? undefined : wholeNumber('soak', values.soak),
     json,
     help,
   };

@@ -19,6 +19,7 @@ export interface Answer {
 const HEAD_END = '\r\n\r\n';
 const LAST_CHUNK = '0\r\n\r\n';
 const LENGTH = /\r\ncontent-length: *(\d+)/i;
+const LAST_ANSWER = /\r\nconnection: *close/i;
 const CHUNKED = /\r\ntransfer-encoding: *chunked/i;
 
 export class Connection {
@@ -88,6 +89,8 @@ export class Connection {
     const complete = this.#end === 0 ? this.#text.endsWith(LAST_CHUNK) : this.#text.length >= this.#end;
     if (!complete) return;
     this.#answer.body = this.#text.slice(this.#bodyStart);
+    // A worker with more connections than the others asks for it; the next request opens another one.
+    if (LAST_ANSWER.test(this.#answer.head)) this.#socket.destroy();
     this.#tell(this.#answer);
   }
 

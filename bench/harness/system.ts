@@ -52,8 +52,13 @@ export function cpuOf(root: number): number | undefined {
   return stats.length === 0 ? undefined : stats.reduce((sum, { own, buried }) => sum + own + buried, 0);
 }
 
-/** Resident memory of a process, in bytes. */
-export function memoryOf(pid: number): number | undefined {
+/** Resident memory of a process, in bytes; where it has others that work for it, of the largest. */
+export function memoryOf(root: number): number | undefined {
+  const sizes = treeOf(root).flatMap((pid) => residentOf(pid) ?? []);
+  return sizes.length === 0 ? undefined : Math.max(...sizes);
+}
+
+function residentOf(pid: number): number | undefined {
   try {
     const [, kilobytes] = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? [];
     return Number(kilobytes) * 1024;

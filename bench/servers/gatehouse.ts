@@ -57,10 +57,11 @@ export interface GatehouseOptions {
   readonly core: number | undefined;
   /** A folder for a profile of the processor. */
   readonly profile?: string | undefined;
+  readonly workers?: number;
 }
 
 export async function startGatehouse(options: GatehouseOptions): Promise<ServerProcess> {
-  const { built, databaseUrl, folder, name, core, profile } = options;
+  const { built, databaseUrl, folder, name, core, profile, workers = 1 } = options;
   const port = await freePort();
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
   return startServer({
@@ -76,6 +77,7 @@ export async function startGatehouse(options: GatehouseOptions): Promise<ServerP
       GATEHOUSE_TRUSTED_PROXIES: '127.0.0.1',
       HOST: '127.0.0.1',
       PORT: String(port),
+      GATEHOUSE_WORKERS: String(workers),
       LOG_LEVEL: 'info',
     },
     port,
