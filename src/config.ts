@@ -93,7 +93,9 @@ export const environment = {
     .optional()
     .describe('PostgreSQL past a pooler, for LISTEN and migrations; default `DATABASE_URL`'),
   DATABASE_POOL_MAX: wholeNumber(1, 1000).default(10).describe('Connections of each process at most'),
-  GATEHOUSE_PREPARED: onOff.default(true).describe('Named statements; `off` behind a transaction pooler'),
+  GATEHOUSE_PREPARED: onOff
+    .default(true)
+    .describe('Named statements; behind a transaction pooler see docs/operations.md'),
   GATEHOUSE_DATA: z
     .string()
     .min(1)

@@ -75,7 +75,7 @@ describe('npm run bench', () => {
 
 describe('options', () => {
   it('have defaults, and a quick form of them that single options override', () => {
-    expect(readOptions([])).toMatchObject({ only: [], rounds: 5, seconds: 3, connections: 16, scale: undefined });
+    expect(readOptions([])).toMatchObject({ only: [], rounds: 5, seconds: 3, connections: 64, scale: undefined });
     expect(readOptions(['--quick'])).toMatchObject({ rounds: 2, seconds: 1 });
     expect(readOptions(['--quick', '--rounds', '7', '--only', 'a,b'])).toMatchObject({ rounds: 7, only: ['a', 'b'] });
     expect(readOptions(['--profile', '--quick'])).toMatchObject({ profile: 'bench-profile', seconds: 1 });

@@ -11,7 +11,7 @@ import { findClient } from '../protocol/client.ts';
 import { authenticateClient, claimedClientId } from '../protocol/client-authentication.ts';
 import { OAuthError } from '../protocol/errors.ts';
 import type { ClientEndpoint } from '../protocol/feature.ts';
-import type { EndpointRequest } from '../protocol/message.ts';
+import { type EndpointRequest, extended } from '../protocol/message.ts';
 import { claimMarks } from '../protocol/replay.ts';
 import { note, tellable } from './errors.ts';
 import { setApiHeaders } from './headers.ts';
@@ -56,8 +56,7 @@ async function answer(endpoint: ClientEndpoint, raw: FastifyRequest, reply: Fast
   request.parameters.refuseRepeats();
   const { client, marks } = await authenticateClient(request, server, endpoint);
   if (!endpoint.claimsMarks) await claimMarks(marks, server.replayMarks);
-  // It is this request's own object: to copy all of it costs more than to parse it.
-  const response = await endpoint.handle(Object.assign(request, { client, marks }), server);
+  const response = await endpoint.handle(extended(request, { client, marks }), server);
   reply.code(response.status).headers(response.headers ?? {});
   return response.body === undefined ? reply.send() : reply.send(response.body);
 }

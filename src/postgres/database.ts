@@ -3,8 +3,8 @@
  *
  * - Kysely compiles a statement each time and sends it unnamed, so PostgreSQL plans it each time. Here its text is made
  *   once (remembering-compiler.ts), and every statement with parameters gets a name made from the text, so each
- *   connection plans it once (2 to 3 times as fast), as {@link SETTINGS} say. Behind a transaction pooler neither works:
- *   `prepared: false`.
+ *   connection plans it once (2 to 3 times as fast), as {@link SETTINGS} say. What a transaction pooler needs for that,
+ *   or `prepared: false`, is in docs/operations.md.
  * - What means "the database is away" becomes {@link Unavailable}, once, here.
  * - An INSERT whose partition is missing (the job that makes them was late) has it made and is sent again.
  */
@@ -20,7 +20,7 @@ export type Sql = Kysely<unknown>;
 export interface DatabaseOptions {
   readonly url: string;
   readonly poolMax: number;
-  /** Named statements and session settings; off behind a transaction pooler. */
+  /** Named statements and session settings. */
   readonly prepared: boolean;
   /** Milliseconds a statement may take; 10 s where nothing is said, 0 for as long as it needs (migrations). */
   readonly timeout?: number;

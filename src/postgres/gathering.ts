@@ -1,18 +1,21 @@
 /**
- * One statement for callers that come at the same time: a round trip costs more than a row does (the write, the wake-up, the
- * parsing of what its columns are), so those who would wait for a connection travel together.
+ * Gathering: one statement for callers that come at the same time. A round trip costs more than a row does (the write, the wake-up, the
+ * parsing of what its columns are), so those who come together travel together.
  *
  *   call ──▶ waits for the end of this turn of the event loop ──a lane is free──▶ sent, with all who wait
  *                                                          └──none──▶ waits until a statement comes back
  *
- * Who comes alone goes alone, at once: nothing is ever held back for the sake of company. Callers share the outcome of the statement
- * (it failed: it failed for all of them), never each other's rows.
+ * Who comes alone goes alone and at once, unless two statements are under way: then it waits for one of them, a fraction of a millisecond as a
+ * rule, and for as long as a statement may take at the worst. So what is gathered must not wait for anybody's lock.
+ *
+ * Callers share a statement, never each other's rows, and not each other's faults: where it fails, and not because the database is away, each is
+ * sent alone. A statement that failed has written nothing.
  */
-
 import { type RawBuilder, sql } from 'kysely';
+import { Unavailable } from '../protocol/errors.ts';
 import type { Credential } from '../protocol/secrets.ts';
 
-/** Statements under way at once: while the database works at one, the next one is made. */
+/** Statements under way at once: while the database works at one, the next one is made. More would only be smaller. */
 const LANES = 2;
 /** Calls in one statement at most: none of them waits long for the others' rows. */
 const MOST = 64;
@@ -48,7 +51,9 @@ export function gathering<Call, Answer>(
       const answers = await send(aboard.map(({ call }) => call));
       for (const [place, { resolve }] of aboard.entries()) resolve(answers[place] as Answer);
     } catch (error) {
-      for (const { reject } of aboard) reject(error);
+      if (aboard.length === 1 || error instanceof Unavailable) for (const { reject } of aboard) reject(error);
+      else
+        for (const one of aboard) await send([one.call]).then(([answer]) => one.resolve(answer as Answer), one.reject);
     } finally {
       underWay -= 1;
       schedule();

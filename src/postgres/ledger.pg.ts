@@ -94,42 +94,6 @@ export function toAuthorization(
   };
 }
 
-/**
- * Common table expressions that store what was minted for each row of the table expression `spent` (columns
- * `grant_id`, `client_id`): nothing spent, nothing stored.
- */
-export function storing(minted: Minted, spent: string): RawBuilder<unknown> {
-  const { accessToken, refreshToken } = minted;
-  const from = sql.table(spent);
-  return sql`${
-    accessToken
-      ? sql`, stored_access_token AS (
-          INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
-          SELECT ${accessToken.id}::uuid, ${accessToken.hash}::bytea, grant_id, client_id, ${[...accessToken.scope]}::text[],
-                 ${detailsJson(accessToken.authorizationDetails)}, ${[...accessToken.audience]}::text[], ${json(accessToken.cnf)}, ${accessToken.issuedAt}::timestamptz,
-                 ${accessToken.expiresAt}::timestamptz
-          FROM ${from})`
-      : sql``
-  }${
-    refreshToken
-      ? sql`, stored_refresh_token AS (
-          INSERT INTO refresh_tokens (id, secret_hash, grant_id, client_id, scope, cnf, issued_at, expires_at)
-          SELECT ${refreshToken.id}::uuid, ${refreshToken.hash}::bytea, grant_id, client_id, ${[...refreshToken.scope]}::text[],
-                 ${json(refreshToken.cnf)}, ${refreshToken.issuedAt}::timestamptz, ${refreshToken.expiresAt}::timestamptz
-          FROM ${from})`
-      : sql``
-  }`;
-}
-
-/** RFC 9396: as it is stored; `null` where there is none. */
-export function detailsJson(details: readonly AuthorizationDetail[]): RawBuilder<unknown> {
-  return sql`${details.length > 0 ? JSON.stringify(details) : null}::jsonb`;
-}
-
-function json(cnf: Confirmation | undefined): RawBuilder<unknown> {
-  return sql`${cnf ? JSON.stringify(cnf) : null}::jsonb`;
-}
-
 interface TokenRow extends GrantRow {
   id: string;
   client_id: string;
@@ -217,11 +181,7 @@ export function postgresLedger(database: Sql): Ledger {
       // Not gathered: of two equal proofs in one statement both would be told that theirs was new.
       const { rows } = await sql<Spent>`
         ${withMarks(marks)} recorded AS (
-          INSERT INTO access_tokens (id, secret_hash, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
-          SELECT ${token.id}::uuid, ${token.hash}::bytea, ${token.clientId}::text, ${[...token.scope]}::text[],
-                 ${detailsJson(token.authorizationDetails)}, ${[...token.audience]}::text[], ${json(token.cnf)}, ${token.issuedAt}::timestamptz, ${token.expiresAt}::timestamptz
-          WHERE true ${andAllMarked(marks)}
-          RETURNING id
+          ${insertingAccessTokens} FROM ${accessTokenRows([[1, token]])} WHERE true ${andAllMarked(marks)} RETURNING id
         )
         ${spent('recorded', marks)}`.execute(database);
       return usedMark(marks, rows[0]);
@@ -316,12 +276,17 @@ export function postgresLedger(database: Sql): Ledger {
 
 /** In one statement; all of them or, when it fails, none. */
 async function storeAll(database: Sql, tokens: readonly AccessTokenRecord[]): Promise<undefined[]> {
-  await sql`
-    INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
-    SELECT id, secret_hash, grant_id, client_id, string_to_array(scope, ' '), authorization_details, string_to_array(audience, ' '), cnf, issued_at, expires_at
-    FROM ${accessTokenRows(tokens.map((token, index) => [index + 1, token]))}`.execute(database);
+  await sql`${insertingAccessTokens} FROM ${accessTokenRows(tokens.map((token, index) => [index + 1, token]))}`.execute(
+    database,
+  );
   return tokens.map(() => undefined);
 }
+
+/** From {@link accessTokenRows}, with the grant that the token itself names. */
+const insertingAccessTokens = sql`
+  INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
+  SELECT t.id, t.secret_hash, t.grant_id, t.client_id, string_to_array(t.scope, ' '), t.authorization_details, string_to_array(t.audience, ' '), t.cnf,
+         t.issued_at, t.expires_at`;
 
 /** What belongs to one call of several: its `place`, and the rest. */
 type Placed<T> = readonly (readonly [place: number, T])[];
@@ -355,8 +320,11 @@ export function serialized(value: object | undefined): string | null {
   return value === undefined || (Array.isArray(value) && value.length === 0) ? null : JSON.stringify(value);
 }
 
-/** As {@link storing}, for several calls: the table expression `spent` has the `place` of each too. */
-export function storingAll(minted: readonly Minted[], spent: string): RawBuilder<unknown> {
+/**
+ * Common table expressions that store what was minted, of each call for the row of the table expression `spent` (columns `place`,
+ * `grant_id`, `client_id`) that has its place: nothing spent, nothing stored.
+ */
+export function storing(minted: readonly Minted[], spent: string): RawBuilder<unknown> {
   const placed = minted.map((one, index) => [index + 1, one] as const);
   const accessTokens = placed.flatMap(([place, { accessToken }]) =>
     accessToken ? [[place, accessToken] as const] : [],

@@ -32,6 +32,8 @@ function marking(marks: readonly ReplayMark[]): RawBuilder<unknown> {
 
 const marked = sql`ARRAY(SELECT id FROM marked) AS marked`;
 
+const markedOf = (marks: readonly ReplayMark[]) => (marks.length === 0 ? sql`NULL::uuid[] AS marked` : marked);
+
 interface Marked {
   marked: string[] | null;
 }
@@ -46,11 +48,18 @@ export function andAllMarked(marks: readonly ReplayMark[]): RawBuilder<unknown> 
   return marks.length === 0 ? sql`` : sql`AND (SELECT count(*) FROM marked) = ${marks.length}`;
 }
 
-/** How it ends. */
+/** How it ends where it is about several callers' things: with the `place` of each row of `expression`. */
+export function outcome(expression: string, marks: readonly ReplayMark[]): RawBuilder<unknown> {
+  return sql`SELECT ARRAY(SELECT place::integer FROM ${sql.table(expression)}) AS places, ${markedOf(marks)}`;
+}
+
+export interface Outcome extends Marked {
+  places: number[];
+}
+
+/** How it ends where it is about one. */
 export function spent(expression: string, marks: readonly ReplayMark[]): RawBuilder<unknown> {
-  return sql`SELECT EXISTS (SELECT FROM ${sql.table(expression)}) AS spent, ${
-    marks.length === 0 ? sql`NULL::uuid[] AS marked` : marked
-  }`;
+  return sql`SELECT EXISTS (SELECT FROM ${sql.table(expression)}) AS spent, ${markedOf(marks)}`;
 }
 
 export interface Spent extends Marked {

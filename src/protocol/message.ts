@@ -136,6 +136,17 @@ export interface EndpointRequest {
   readonly trace: Trace;
 }
 
+/**
+ * A request with what was found out about it on its way: the same object, which nobody else holds. A copy of its sixteen members
+ * costs ten times as much, and showed in the profile of each endpoint.
+ */
+export function extended<Request extends EndpointRequest, More extends object>(
+  request: Request,
+  more: More,
+): Request & More {
+  return Object.assign(request, more);
+}
+
 export interface EndpointResponse {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;

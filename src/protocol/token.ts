@@ -20,7 +20,7 @@ import { provePossession } from './confirmation.ts';
 import { OAuthError } from './errors.ts';
 import type { ClientRequest, GrantType, Minted, TokenRequest, VerifiedGrant } from './feature.ts';
 import { mintIdToken } from './id-token.ts';
-import type { EndpointResponse } from './message.ts';
+import { type EndpointResponse, extended } from './message.ts';
 import { mintCredential } from './secrets.ts';
 import { narrow, type Target } from './target.ts';
 
@@ -31,7 +31,7 @@ export async function token(asked: ClientRequest, server: AuthorizationServer): 
   asked.trace.grantType = grantType.name;
   // 3
   const possession = await provePossession(asked, client, server);
-  const request: TokenRequest = Object.assign(asked, { possession });
+  const request: TokenRequest = extended(asked, { possession });
   const marks = [...asked.marks, ...(possession?.marks ?? [])];
   // 4
   const grant = await grantType.verify(request, server);

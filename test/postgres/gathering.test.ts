@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { done, gathering, inPlace } from '../../src/postgres/gathering.ts';
+import { Unavailable } from '../../src/protocol/errors.ts';
 
 /** A database that answers when it is told to, and remembers what it was sent. */
 function fakeStatement() {
@@ -68,11 +69,29 @@ describe('callers that come together', () => {
     expect((await Promise.all(asked)).at(-1)).toBe('row 149');
   });
 
-  it('share a failure, and the next ones are served again', async () => {
+  it('do not share a fault: each is sent alone, and one of them has it', async () => {
+    const { sent, ask } = fakeStatement();
+    const asked = [1, 2, 3].map(ask);
+    await turn();
+    sent[0]?.fail(new Error('one of them is bad'));
+    for (const alone of [1, 2, 3]) {
+      await expect.poll(() => sent.length).toBe(alone + 1);
+      if (alone === 2) sent[alone]?.fail(new Error('this one'));
+      else sent[alone]?.answer();
+    }
+    const outcomes = await Promise.allSettled(asked);
+    expect(outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : 'its own fault'))).toEqual([
+      'row 1',
+      'its own fault',
+      'row 3',
+    ]);
+  });
+
+  it('share that the database is away, and the next ones are served again', async () => {
     const { sent, ask } = fakeStatement();
     const asked = [1, 2].map(ask);
     await turn();
-    sent[0]?.fail(new Error('away'));
+    sent[0]?.fail(new Unavailable('away'));
     const outcomes = await Promise.allSettled(asked);
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     const next = ask(3);

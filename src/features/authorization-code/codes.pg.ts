@@ -1,23 +1,33 @@
-/** Authorization codes in PostgreSQL: each verb one guarded statement. */
-import { type RawBuilder, sql } from 'kysely';
+/**
+ * Authorization codes in PostgreSQL: each verb one statement, for one caller or for several that come together
+ * (src/postgres/gathering.ts).
+ *
+ *   together ──▶ rows that nobody holds at this moment, `SKIP LOCKED` ──▶ done
+ *                     └── not done, for whatever reason ──▶ the same statement for this caller alone, which waits, and says why
+ *
+ * So callers in one statement never wait for a lock: two nodes to whom the same codes are presented in another order cannot block each
+ * other, nor can one person's sign-out hold up the others. Alone goes also who brings marks to be claimed, or answers a
+ * pending or pushed request.
+ */
+import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
+import { asked, done, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
-  detailsJson,
   type GrantRow,
   grantColumns,
   grantStands,
   revokeGrant,
   rootsOfGrant,
+  serialized,
   signInStands,
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
-import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
+import { andAllMarked, type Outcome, outcome, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
 import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
+import type { ReplayMark } from '../../protocol/replay.ts';
 import type { Credential } from '../../protocol/secrets.ts';
-import { type Issuing, issueFree, type Redeeming, redeemFree } from './codes-together.pg.ts';
 import type { Codes, IssuedCode, NewCode } from './index.ts';
 
 interface Row extends GrantRow {
@@ -34,72 +44,104 @@ interface Row extends GrantRow {
 
 export function postgresCodes(database: Sql): Codes {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
-  const issueTogether = gathering((issuing: readonly Issuing[]) => issueFree(database, issuing));
-  const redeemTogether = gathering((redeeming: readonly Redeeming[]) => redeemFree(database, redeeming));
+  const issueTogether = gathering((issuing: readonly Issuing[]) => issueAll(database, issuing));
+  const redeemTogether = gathering(async (redeeming: readonly Redeeming[]) => {
+    const { places } = await redeemAll(database, redeeming);
+    return redeeming.map((_call, index) => places.includes(index + 1));
+  });
   return {
-    async issue(issued: NewCode, now: Date) {
-      const { code, approved, ...grant } = issued;
-      const { request, address, signIn, pendingId, pushedRequestId } = approved;
-      const isPlain = pendingId === undefined && pushedRequestId === undefined;
+    async issue(code: NewCode, now: Date) {
+      const { request, pendingId, pushedRequestId } = code.approved;
       const claims = claimsBeyondScope(request.claims, request.scope);
-      if (isPlain && claims.length === 0 && (await issueTogether({ code: issued, now }))) return 'issued';
-      const { authentication } = signIn;
-      const wasUsed = pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`;
-      const { rows } = await sql`
-        WITH standing AS (
-          SELECT u.id AS user_id, u.epoch AS user_epoch, coalesce(k.epoch, 0) AS consent_epoch, i.id AS sign_in_id
-          FROM sign_ins i
-          JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
-          LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = ${request.client.id}
-          WHERE i.id = ${signIn.id} AND i.ended_at IS NULL AND i.expires_at > ${now}
-            -- Taken back since the step was decided, it must not come back to life under the new epoch.
-            AND (${request.client.skipConsent}::boolean OR (
-              k.revoked_at IS NULL AND k.scope @> ${[...request.scope]}::text[]
-              AND k.claims @> ${claims}::text[]))
-          -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
-          FOR SHARE OF i
-        )${pushedRequestId === undefined ? sql`` : using(pushedRequestId, now)}
-        ${pendingId === undefined ? sql`` : answering(pendingId, wasUsed, now)}, granted AS (
-          INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
-                              resources, claims, auth_time, acr, amr, created_at, expires_at)
-          SELECT ${grant.grantId}::uuid, ${request.client.id}::text, user_id, user_epoch, consent_epoch, sign_in_id,
-                 ${grant.sessionBound}::boolean, ${[...request.scope]}::text[], ${detailsJson(request.authorizationDetails)}, ${[...request.resources]}::text[],
-                 ${request.claims === NO_CLAIMS ? null : JSON.stringify(request.claims)}::jsonb, ${authentication.time}::timestamptz, ${authentication.acr}::text, ${[...authentication.amr]}::text[],
-                 ${now}::timestamptz, ${grant.grantExpiresAt}::timestamptz
-          FROM standing
-          WHERE ${wasUsed} AND ${pendingId === undefined ? sql`true` : sql`EXISTS (SELECT FROM answered)`}
-          RETURNING id, client_id
-        )
-        INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at)
-        SELECT ${code.id}::uuid, ${code.hash}::bytea, id, client_id, ${address.redirectUri}::text, ${request.codeChallenge ?? null}::text, ${request.dpopJkt ?? null}::text,
-               ${request.nonce ?? null}::text, ${grant.expiresAt}::timestamptz
-        FROM granted RETURNING id`.execute(database);
-      return rows.length === 1 ? 'issued' : 'gone';
+      const isPlain = pendingId === undefined && pushedRequestId === undefined && claims.length === 0;
+      if (isPlain && (await issueTogether({ code, now }))) return 'issued';
+      const [issued] = await issueAll(database, [{ code, now }], { claims, pendingId, pushedRequestId, now });
+      return issued ? 'issued' : 'gone';
     },
 
     find: (code: Credential, now: Date) => find({ credential: code, now }),
 
     async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
       const { marks } = minted;
-      if (marks.length === 0 && (await redeemTogether({ code, clientId, minted, now }))) return 'redeemed';
-      const { rows } = await sql<Spent>`
-        ${withMarks(marks)} redeemed AS (
-          UPDATE authorization_codes SET redeemed_at = ${now}
-          WHERE id = ${code.id} AND secret_hash = ${code.hash} AND client_id = ${clientId}
-            AND redeemed_at IS NULL AND expires_at > ${now} ${andAllMarked(marks)}
-            AND EXISTS (
-              SELECT FROM grants g LEFT JOIN sign_ins i ON i.id = g.sign_in_id
-              WHERE g.id = authorization_codes.grant_id AND ${signInStands(now)})
-          RETURNING grant_id, client_id
-        )${storing(minted, 'redeemed')}
-        ${spent('redeemed', marks)}`.execute(database);
-      return rows[0]?.spent ? 'redeemed' : (usedMark(marks, rows[0]) ?? 'lost');
+      const call = { code, clientId, minted, now };
+      if (marks.length === 0 && (await redeemTogether(call))) return 'redeemed';
+      const { places, marked } = await redeemAll(database, [call], marks);
+      return places.length > 0 ? 'redeemed' : (usedMark(marks, { marked }) ?? 'lost');
     },
 
     async revokeReplayed(grantId: string, now: Date) {
       await revokeGrant(database, grantId, 'authorization code replayed', now);
     },
   };
+}
+
+interface Issuing {
+  readonly code: NewCode;
+  readonly now: Date;
+}
+
+/** What a request may have beside itself that is asked about or answered in the same statement. */
+interface Alone {
+  /** Asked for by name, beyond its scope: the person has allowed them too. */
+  readonly claims: readonly string[];
+  readonly pendingId: string | undefined;
+  readonly pushedRequestId: string | undefined;
+  readonly now: Date;
+}
+
+/**
+ * Makes grants and codes.
+ * @param alone of the one caller whose statement it is; without it those are left out that somebody holds
+ * @returns whether each was made
+ */
+async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alone): Promise<boolean[]> {
+  const column = <T>(of: (code: NewCode, now: Date) => T) => issuing.map(({ code, now }) => of(code, now));
+  const { rows } = await sql<{ place: number }>`
+    WITH q AS (
+      SELECT * FROM unnest(
+        ${column(({ approved }) => approved.signIn.id)}::uuid[], ${column((_code, now) => now)}::timestamptz[],
+        ${column(({ approved }) => approved.request.client.id)}::text[], ${column(({ approved }) => approved.request.client.skipConsent)}::boolean[],
+        ${column(({ approved }) => approved.request.scope.join(' '))}::text[], ${column(({ approved }) => serialized(approved.request.authorizationDetails))}::jsonb[],
+        ${column(({ approved }) => approved.request.resources.join(' '))}::text[],
+        ${column(({ approved: { request } }) => serialized(request.claims === NO_CLAIMS ? undefined : request.claims))}::jsonb[],
+        ${column(({ approved }) => approved.signIn.authentication.time)}::timestamptz[], ${column(({ approved }) => approved.signIn.authentication.acr)}::text[],
+        ${column(({ approved }) => approved.signIn.authentication.amr.join(' '))}::text[],
+        ${column(({ grantId }) => grantId)}::uuid[], ${column(({ sessionBound }) => sessionBound)}::boolean[],
+        ${column(({ grantExpiresAt }) => grantExpiresAt)}::timestamptz[], ${column(({ code }) => code.id)}::uuid[], ${column(({ code }) => code.hash)}::bytea[],
+        ${column(({ approved }) => approved.address.redirectUri)}::text[], ${column(({ approved }) => approved.request.codeChallenge ?? null)}::text[],
+        ${column(({ approved }) => approved.request.dpopJkt ?? null)}::text[], ${column(({ approved }) => approved.request.nonce ?? null)}::text[],
+        ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
+      ) WITH ORDINALITY AS q (sign_in_id, now, client_id, skip_consent, scope, details, resources, claims, auth_time, acr, amr, grant_id, session_bound,
+                              grant_expires_at, code_id, code_hash, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at, place)
+    ), standing AS (
+      SELECT q.place, u.id AS user_id, u.epoch AS user_epoch, coalesce(k.epoch, 0) AS consent_epoch
+      FROM q
+      JOIN sign_ins i ON i.id = q.sign_in_id
+      JOIN users u ON u.id = i.user_id AND u.epoch = i.user_epoch AND u.disabled_at IS NULL
+      LEFT JOIN consents k ON k.user_id = u.id AND k.client_id = q.client_id
+      WHERE i.ended_at IS NULL AND i.expires_at > q.now
+        -- Taken back since the step was decided, it must not come back to life under the new epoch.
+        AND (q.skip_consent OR (
+          k.revoked_at IS NULL AND k.scope @> string_to_array(q.scope, ' ') AND k.claims @> ${[...(alone?.claims ?? [])]}::text[]))
+      -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
+      FOR SHARE OF i ${alone ? sql`` : sql`SKIP LOCKED`}
+    )${alone?.pushedRequestId === undefined ? sql`` : using(alone.pushedRequestId, alone.now)}
+    ${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, alone.pushedRequestId !== undefined, alone.now)}, approved AS (
+      SELECT q.*, s.user_id, s.user_epoch, s.consent_epoch FROM q JOIN standing s ON s.place = q.place
+      WHERE ${alone?.pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`}
+        AND ${alone?.pendingId === undefined ? sql`true` : sql`EXISTS (SELECT FROM answered)`}
+    ), granted AS (
+      INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
+                          resources, claims, auth_time, acr, amr, created_at, expires_at)
+      SELECT grant_id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, string_to_array(scope, ' '), details,
+             string_to_array(resources, ' '), claims, auth_time, acr, string_to_array(amr, ' '), now, grant_expires_at
+      FROM approved
+    ), coded AS (
+      INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at)
+      SELECT code_id, code_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at FROM approved
+    )
+    SELECT place::integer FROM approved`.execute(database);
+  return done(rows, issuing.length);
 }
 
 // What a request did not come by is no part of its statement: each table in a plan costs, also where nothing is done to it.
@@ -111,10 +153,52 @@ const using = (pushedRequestId: string, now: Date) => sql`, used AS (
 )`;
 
 /** Only with a grant to show for it: else the client is still to be told that there is none. */
-const answering = (pendingId: string, wasUsed: RawBuilder<unknown>, now: Date) => sql`, answered AS (
+const answering = (pendingId: string, pushed: boolean, now: Date) => sql`, answered AS (
   UPDATE pending_authorizations SET closed_at = ${now}
-  WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing) AND ${wasUsed} RETURNING id
+  WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing)
+    AND ${pushed ? sql`EXISTS (SELECT FROM used)` : sql`true`} RETURNING id
 )`;
+
+interface Redeeming {
+  readonly code: Credential;
+  readonly clientId: string;
+  readonly minted: Minted;
+  readonly now: Date;
+}
+
+/**
+ * Uses codes up and stores what was minted for them.
+ * @param marks of the one caller whose statement it is; without them those are left out that somebody holds
+ */
+async function redeemAll(
+  database: Sql,
+  redeeming: readonly Redeeming[],
+  marks?: readonly ReplayMark[],
+): Promise<Outcome> {
+  const { rows } = await sql<Outcome>`
+    ${withMarks(marks ?? [])} valid AS (
+      SELECT a.id, q.now, q.place
+      FROM unnest(
+        ${redeeming.map(({ code }) => code.id)}::uuid[], ${redeeming.map(({ code }) => code.hash)}::bytea[],
+        ${redeeming.map(({ clientId }) => clientId)}::text[], ${redeeming.map(({ now }) => now)}::timestamptz[]
+      ) WITH ORDINALITY AS q (id, secret_hash, client_id, now, place)
+      JOIN authorization_codes a ON a.id = q.id AND a.secret_hash = q.secret_hash
+      WHERE a.client_id = q.client_id AND a.redeemed_at IS NULL AND a.expires_at > q.now ${andAllMarked(marks ?? [])}
+        AND EXISTS (
+          SELECT FROM grants g LEFT JOIN sign_ins i ON i.id = g.sign_in_id
+          WHERE g.id = a.grant_id AND ${signInStands(sql`q.now`)})
+      FOR UPDATE OF a ${marks ? sql`` : sql`SKIP LOCKED`}
+    ), redeemed AS (
+      -- Of two callers with one code one has it: a row is updated once.
+      UPDATE authorization_codes a SET redeemed_at = valid.now FROM valid WHERE a.id = valid.id
+      RETURNING a.grant_id, a.client_id, valid.place
+    )${storing(
+      redeeming.map(({ minted }) => minted),
+      'redeemed',
+    )}
+    ${outcome('redeemed', marks ?? [])}`.execute(database);
+  return rows[0] ?? { places: [], marked: null };
+}
 
 async function findAll(database: Sql, presented: readonly Presented[]): Promise<(IssuedCode | undefined)[]> {
   const now = sql<Date>`q.now`;

@@ -1,7 +1,7 @@
 /** Refresh tokens in PostgreSQL: each verb one guarded statement. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { asked, done, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
+import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   type GrantRow,
   grantColumns,
@@ -9,12 +9,20 @@ import {
   revokeGrant,
   rootsOfGrant,
   storing,
-  storingAll,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
-import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
+import {
+  andAllMarked,
+  type Outcome,
+  outcome,
+  type Spent,
+  spent,
+  usedMark,
+  withMarks,
+} from '../../postgres/replay-marks.pg.ts';
 import type { Confirmation } from '../../protocol/confirmation.ts';
 import type { Minted } from '../../protocol/feature.ts';
+import type { ReplayMark } from '../../protocol/replay.ts';
 import type { Credential } from '../../protocol/secrets.ts';
 import { type HeldRefreshToken, type RefreshTokens, TOUCH_EVERY } from './index.ts';
 
@@ -32,36 +40,33 @@ interface Row extends GrantRow {
 
 export function postgresRefreshTokens(database: Sql): RefreshTokens {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
-  const rotateTogether = gathering((rotating: readonly Rotating[]) => rotateFree(database, rotating));
+  const rotateTogether = gathering(async (rotating: readonly Rotating[]) => {
+    const { places } = await rotateAll(database, rotating);
+    return rotating.map((_call, index) => places.includes(index + 1));
+  });
   return {
     find: (token: Credential, now: Date) => find({ credential: token, now }),
 
     async rotate(token: Credential, successor: Buffer, minted: Minted, now: Date) {
       const { marks } = minted;
-      if (marks.length === 0 && (await rotateTogether({ token, successor, minted, now }))) return 'rotated';
-      const { rows } = await sql<Spent>`
-        ${withMarks(marks)} rotated AS (
-          UPDATE refresh_tokens SET rotated_at = ${now}, successor = ${successor}
-          WHERE id = ${token.id} AND secret_hash = ${token.hash} AND rotated_at IS NULL AND expires_at > ${now}
-            ${andAllMarked(marks)}
-          RETURNING grant_id, client_id
-        )${storing(minted, 'rotated')}
-        ${spent('rotated', marks)}`.execute(database);
-      return rows[0]?.spent ? 'rotated' : (usedMark(marks, rows[0]) ?? 'lost');
+      const call = { token, successor, minted, now };
+      if (marks.length === 0 && (await rotateTogether(call))) return 'rotated';
+      const { places, marked } = await rotateAll(database, [call], marks);
+      return places.length > 0 ? 'rotated' : (usedMark(marks, { marked }) ?? 'lost');
     },
 
     async use(token: Credential, minted: Minted, expiresAt: Date, now: Date) {
       const { marks } = minted;
       const { rows } = await sql<Spent>`
         ${withMarks(marks)} used AS (
-          SELECT grant_id, client_id FROM refresh_tokens
+          SELECT 1 AS place, grant_id, client_id FROM refresh_tokens
           WHERE id = ${token.id} AND secret_hash = ${token.hash} ${andAllMarked(marks)}
         ), touched AS (
           UPDATE refresh_tokens SET last_used_at = ${now}, expires_at = ${expiresAt}
           WHERE id = ${token.id} AND secret_hash = ${token.hash} AND rotated_at IS NULL
             AND coalesce(last_used_at, issued_at) < ${new Date(now.getTime() - TOUCH_EVERY)}
             AND EXISTS (SELECT FROM used)
-        )${storing(minted, 'used')}
+        )${storing([minted], 'used')}
         ${spent('used', marks)}`.execute(database);
       return rows[0]?.spent ? 'used' : (usedMark(marks, rows[0]) ?? 'lost');
     },
@@ -104,28 +109,32 @@ interface Rotating {
 }
 
 /**
- * Of several callers those whose token nobody holds at this moment: it never waits for a lock. Who is left, for whatever reason, has the
- * statement of its own, which does, and says why.
+ * Replaces tokens, of one caller or of several that come together, as codes are redeemed (codes.pg.ts).
+ * @param marks of the one caller whose statement it is; without them those are left out that somebody holds
  */
-async function rotateFree(database: Sql, rotating: readonly Rotating[]): Promise<boolean[]> {
-  const { rows } = await sql<{ place: number }>`
-    WITH free AS (
+async function rotateAll(
+  database: Sql,
+  rotating: readonly Rotating[],
+  marks?: readonly ReplayMark[],
+): Promise<Outcome> {
+  const { rows } = await sql<Outcome>`
+    ${withMarks(marks ?? [])} valid AS (
       SELECT t.id, q.now, q.successor, q.place
       FROM unnest(
         ${rotating.map(({ token }) => token.id)}::uuid[], ${rotating.map(({ token }) => token.hash)}::bytea[],
         ${rotating.map(({ successor }) => successor)}::bytea[], ${rotating.map(({ now }) => now)}::timestamptz[]
       ) WITH ORDINALITY AS q (id, secret_hash, successor, now, place)
       JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
-      WHERE t.rotated_at IS NULL AND t.expires_at > q.now
-      FOR UPDATE OF t SKIP LOCKED
+      WHERE t.rotated_at IS NULL AND t.expires_at > q.now ${andAllMarked(marks ?? [])}
+      FOR UPDATE OF t ${marks ? sql`` : sql`SKIP LOCKED`}
     ), rotated AS (
       -- Of two callers with one token one has it: a row is updated once.
-      UPDATE refresh_tokens t SET rotated_at = free.now, successor = free.successor FROM free WHERE t.id = free.id
-      RETURNING t.grant_id, t.client_id, free.place
-    )${storingAll(
+      UPDATE refresh_tokens t SET rotated_at = valid.now, successor = valid.successor FROM valid WHERE t.id = valid.id
+      RETURNING t.grant_id, t.client_id, valid.place
+    )${storing(
       rotating.map(({ minted }) => minted),
       'rotated',
     )}
-    SELECT place::integer FROM rotated`.execute(database);
-  return done(rows, rotating.length);
+    ${outcome('rotated', marks ?? [])}`.execute(database);
+  return rows[0] ?? { places: [], marked: null };
 }
