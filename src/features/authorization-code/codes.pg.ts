@@ -96,23 +96,34 @@ interface Alone {
  */
 async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alone): Promise<boolean[]> {
   const column = <T>(of: (code: NewCode, now: Date) => T) => issuing.map(({ code, now }) => of(code, now));
+  const approved = sql`q JOIN standing s ON s.place = q.place
+    AND ${alone?.pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`}
+    AND ${alone?.pendingId === undefined ? sql`true` : sql`EXISTS (SELECT FROM answered)`}`;
   const { rows } = await sql<{ place: number }>`
     WITH q AS (
-      SELECT * FROM unnest(
-        ${column(({ approved }) => approved.signIn.id)}::uuid[], ${column((_code, now) => now)}::timestamptz[],
-        ${column(({ approved }) => approved.request.client.id)}::text[], ${column(({ approved }) => approved.request.client.skipConsent)}::boolean[],
-        ${column(({ approved }) => approved.request.scope.join(' '))}::text[], ${column(({ approved }) => serialized(approved.request.authorizationDetails))}::jsonb[],
-        ${column(({ approved }) => approved.request.resources.join(' '))}::text[],
-        ${column(({ approved: { request } }) => serialized(request.claims === NO_CLAIMS ? undefined : request.claims))}::jsonb[],
-        ${column(({ approved }) => approved.signIn.authentication.time)}::timestamptz[], ${column(({ approved }) => approved.signIn.authentication.acr)}::text[],
-        ${column(({ approved }) => approved.signIn.authentication.amr.join(' '))}::text[],
-        ${column(({ grantId }) => grantId)}::uuid[], ${column(({ sessionBound }) => sessionBound)}::boolean[],
-        ${column(({ grantExpiresAt }) => grantExpiresAt)}::timestamptz[], ${column(({ code }) => code.id)}::uuid[], ${column(({ code }) => code.hash)}::bytea[],
-        ${column(({ approved }) => approved.address.redirectUri)}::text[], ${column(({ approved }) => approved.request.codeChallenge ?? null)}::text[],
-        ${column(({ approved }) => approved.request.dpopJkt ?? null)}::text[], ${column(({ approved }) => approved.request.nonce ?? null)}::text[],
-        ${column(({ expiresAt }) => expiresAt)}::timestamptz[]
-      ) WITH ORDINALITY AS q (sign_in_id, now, client_id, skip_consent, scope, details, resources, claims, auth_time, acr, amr, grant_id, session_bound,
-                              grant_expires_at, code_id, code_hash, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at, place)
+      SELECT
+        unnest(${column(({ approved }) => approved.signIn.id)}::uuid[]) AS sign_in_id,
+        unnest(${column((_code, now) => now)}::timestamptz[]) AS now,
+        unnest(${column(({ approved }) => approved.request.client.id)}::text[]) AS client_id,
+        unnest(${column(({ approved }) => approved.request.client.skipConsent)}::boolean[]) AS skip_consent,
+        unnest(${column(({ approved }) => approved.request.scope.join(' '))}::text[]) AS scope,
+        unnest(${column(({ approved }) => serialized(approved.request.authorizationDetails))}::jsonb[]) AS details,
+        unnest(${column(({ approved }) => approved.request.resources.join(' '))}::text[]) AS resources,
+        unnest(${column(({ approved: { request } }) => serialized(request.claims === NO_CLAIMS ? undefined : request.claims))}::jsonb[]) AS claims,
+        unnest(${column(({ approved }) => approved.signIn.authentication.time)}::timestamptz[]) AS auth_time,
+        unnest(${column(({ approved }) => approved.signIn.authentication.acr)}::text[]) AS acr,
+        unnest(${column(({ approved }) => approved.signIn.authentication.amr.join(' '))}::text[]) AS amr,
+        unnest(${column(({ grantId }) => grantId)}::uuid[]) AS grant_id,
+        unnest(${column(({ sessionBound }) => sessionBound)}::boolean[]) AS session_bound,
+        unnest(${column(({ grantExpiresAt }) => grantExpiresAt)}::timestamptz[]) AS grant_expires_at,
+        unnest(${column(({ code }) => code.id)}::uuid[]) AS code_id,
+        unnest(${column(({ code }) => code.hash)}::bytea[]) AS code_hash,
+        unnest(${column(({ approved }) => approved.address.redirectUri)}::text[]) AS redirect_uri,
+        unnest(${column(({ approved }) => approved.request.codeChallenge ?? null)}::text[]) AS code_challenge,
+        unnest(${column(({ approved }) => approved.request.dpopJkt ?? null)}::text[]) AS dpop_jkt,
+        unnest(${column(({ approved }) => approved.request.nonce ?? null)}::text[]) AS nonce,
+        unnest(${column(({ expiresAt }) => expiresAt)}::timestamptz[]) AS expires_at,
+        unnest(${issuing.map((_call, index) => index + 1)}::integer[]) AS place
     ), standing AS (
       SELECT q.place, u.id AS user_id, u.epoch AS user_epoch, coalesce(k.epoch, 0) AS consent_epoch
       FROM q
@@ -126,21 +137,18 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
       -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
       FOR SHARE OF i ${alone ? sql`` : sql`SKIP LOCKED`}
     )${alone?.pushedRequestId === undefined ? sql`` : using(alone.pushedRequestId, alone.now)}
-    ${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, alone.pushedRequestId !== undefined, alone.now)}, approved AS (
-      SELECT q.*, s.user_id, s.user_epoch, s.consent_epoch FROM q JOIN standing s ON s.place = q.place
-      WHERE ${alone?.pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`}
-        AND ${alone?.pendingId === undefined ? sql`true` : sql`EXISTS (SELECT FROM answered)`}
-    ), granted AS (
+    ${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, alone.pushedRequestId !== undefined, alone.now)}, granted AS (
       INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
                           resources, claims, auth_time, acr, amr, created_at, expires_at)
-      SELECT grant_id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, string_to_array(scope, ' '), details,
-             string_to_array(resources, ' '), claims, auth_time, acr, string_to_array(amr, ' '), now, grant_expires_at
-      FROM approved
+      SELECT q.grant_id, q.client_id, s.user_id, s.user_epoch, s.consent_epoch, q.sign_in_id, q.session_bound, string_to_array(q.scope, ' '), q.details,
+             string_to_array(q.resources, ' '), q.claims, q.auth_time, q.acr, string_to_array(q.amr, ' '), q.now, q.grant_expires_at
+      FROM ${approved}
     ), coded AS (
       INSERT INTO authorization_codes (id, secret_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at)
-      SELECT code_id, code_hash, grant_id, client_id, redirect_uri, code_challenge, dpop_jkt, nonce, expires_at FROM approved
+      SELECT q.code_id, q.code_hash, q.grant_id, q.client_id, q.redirect_uri, q.code_challenge, q.dpop_jkt, q.nonce, q.expires_at
+      FROM ${approved}
     )
-    SELECT place::integer FROM approved`.execute(database);
+    SELECT q.place FROM ${approved}`.execute(database);
   return done(rows, issuing.length);
 }
 
