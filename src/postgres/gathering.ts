@@ -20,8 +20,13 @@ const LANES = 2;
 /** Calls in one statement at most: none of them waits long for the others' rows. */
 const MOST = 64;
 
+/** Milliseconds that a call waits to be sent: as long as for a connection. What is under way has a time of its own. */
+const PATIENCE = 3000;
+
 interface Waiting<Call, Answer> {
   readonly call: Call;
+  /** When it came, as `performance.now()` tells. */
+  readonly since: number;
   resolve(answer: Answer): void;
   reject(error: unknown): void;
 }
@@ -36,6 +41,20 @@ export function gathering<Call, Answer>(
   let waiting: Waiting<Call, Answer>[] = [];
   let underWay = 0;
   let scheduled = false;
+  let watching: NodeJS.Timeout | undefined;
+
+  // While statements hang, whoever waits behind them is told to try again, and is not kept for one batch after the other.
+  const watch = () => {
+    if (watching || waiting.length === 0) return;
+    watching = setTimeout(() => {
+      watching = undefined;
+      const late = performance.now() - PATIENCE;
+      const given = waiting.filter(({ since }) => since <= late);
+      waiting = waiting.filter(({ since }) => since > late);
+      for (const { reject } of given) reject(new Unavailable('The database does not answer in time.'));
+      watch();
+    }, PATIENCE).unref();
+  };
 
   const depart = () => {
     scheduled = false;
@@ -45,6 +64,7 @@ export function gathering<Call, Answer>(
       underWay += 1;
       void travel(aboard);
     }
+    watch();
   };
   const travel = async (aboard: readonly Waiting<Call, Answer>[]) => {
     try {
@@ -60,13 +80,14 @@ export function gathering<Call, Answer>(
     }
   };
   const schedule = () => {
+    if (underWay >= LANES) watch();
     if (scheduled || waiting.length === 0 || underWay >= LANES) return;
     scheduled = true;
     setImmediate(depart);
   };
   return (call) =>
     new Promise((resolve, reject) => {
-      waiting.push({ call, resolve, reject });
+      waiting.push({ call, since: performance.now(), resolve, reject });
       schedule();
     });
 }

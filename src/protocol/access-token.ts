@@ -14,6 +14,7 @@ import type { AuthorizationDetail } from './details-type.ts';
 import { seconds, signJwt, verifyOwnJwt } from './jose.ts';
 import type { AccessTokenRecord, SignedToken, StandingToken } from './ledger.ts';
 import { openCall } from './open-call.ts';
+import { profileOf } from './profile.ts';
 import type { Resources } from './resource.ts';
 import { isUuid, mintCredential, mintId, parseCredential } from './secrets.ts';
 import { openScope, type Target } from './target.ts';
@@ -41,7 +42,7 @@ export async function mintAccessToken(
   server: AuthorizationServer,
 ): Promise<MintedAccessToken> {
   const { client, grantId, call } = authorization;
-  const { lifetimes, signingAlgs } = server.profile;
+  const { lifetimes } = server.profile;
   const lifetime = client.accessTokenLifetime ?? target.resource?.accessTokenLifetime ?? lifetimes.accessToken;
   const end = now.getTime() + Math.min(lifetime, lifetimes.accessTokenMost) * 1000;
   const expiresAt = new Date(Math.min(end, authorization.expiresAt?.getTime() ?? end));
@@ -68,7 +69,8 @@ export async function mintAccessToken(
       },
     };
   }
-  // What the API was registered for under a laxer profile is not signed under this one (FAPI 2.0 SP §5.4.1-1).
+  // What the API was registered for under a laxer profile is not signed under its client's (FAPI 2.0 SP §5.4.1-1).
+  const { signingAlgs } = profileOf(client, server.profile);
   const alg = signingAlgs.find((name) => name === target.resource?.signingAlg) ?? signingAlgs[0];
   if (alg === undefined) throw new Error('the profile names no signing algorithm');
   const { authentication } = authorization;

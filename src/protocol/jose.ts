@@ -11,6 +11,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPair,
+  hash,
   type KeyObject,
   sign,
   verify,
@@ -199,30 +200,49 @@ function isOfType(typ: unknown, expected: string): boolean {
   return typ === expected || (typeof typ === 'string' && typ.toLowerCase() === `application/${expected}`);
 }
 
-const read = new WeakMap<VerifyingKey, Map<string, Readonly<Record<string, unknown>>>>();
-/** Tokens of a key that are remembered. */
-const MOST_READ = 5000;
+type Claims = Readonly<Record<string, unknown>>;
+
+/** What was read with each key, by the digest of the token: a token itself would keep the whole request it came in. */
+const read = new WeakMap<
+  VerifyingKey,
+  { readonly claims: Map<string, { claims: Claims; size: number }>; size: number }
+>();
+/** Characters of tokens, of one key, whose claims are remembered. */
+const MOST_READ = 2_000_000;
 
 /**
  * What a token says, when this key signed it. An API asks about the same token at every call it gets, and whether these bytes
  * were signed by this key is true for ever, so it is worked out once. What can change (time, revocation, whether the key still counts)
- * is asked by the caller each time; a keyring that is read anew has new keys, and remembers nothing.
+ * is asked by the caller each time; a keyring that is read anew has new keys, and remembers nothing. The oldest go first: a client
+ * with many tokens of its own can push out others', which are verified again then.
  */
-function signedClaims(token: string, key: VerifyingKey): Readonly<Record<string, unknown>> | undefined {
-  const ofKey = read.get(key) ?? new Map<string, Readonly<Record<string, unknown>>>();
+function signedClaims(token: string, key: VerifyingKey): Claims | undefined {
+  const ofKey = read.get(key) ?? { claims: new Map(), size: 0 };
   read.set(key, ofKey);
-  const known = ofKey.get(token);
-  if (known) return known;
-  const [header = '', payload = '', signature = ''] = token.split('.');
-  if (!TABLE[key.alg].verify(Buffer.from(`${header}.${payload}`), key.publicKey, Buffer.from(signature, 'base64url')))
-    return undefined;
+  const digest = hash('sha256', token, 'base64');
+  const known = ofKey.claims.get(digest);
+  if (known) return known.claims;
+  const [header = '', payload = '', encoded = ''] = token.split('.');
+  const signature = Buffer.from(encoded, 'base64url');
+  // One spelling of each signature: the loose bits at its end would make many tokens of one.
+  if (signature.toString('base64url') !== encoded) return undefined;
+  if (!TABLE[key.alg].verify(Buffer.from(`${header}.${payload}`), key.publicKey, signature)) return undefined;
   const claims = unverifiedPart(token, 'claims');
   if (!claims) return undefined;
-  // Tokens that were not signed by us never come here, so nobody can push out what is asked for.
-  const [oldest] = ofKey.keys();
-  if (ofKey.size >= MOST_READ && oldest !== undefined) ofKey.delete(oldest);
-  ofKey.set(token, claims);
+  ofKey.claims.set(digest, { claims: frozen(claims), size: token.length });
+  ofKey.size += token.length;
+  for (const [oldest, { size }] of ofKey.claims) {
+    if (ofKey.size <= MOST_READ) break;
+    ofKey.claims.delete(oldest);
+    ofKey.size -= size;
+  }
   return claims;
+}
+
+/** Several callers are given the same object. */
+function frozen<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === 'object' && inner !== null) frozen(inner);
+  return Object.freeze(value);
 }
 
 export function isSigningAlg(value: unknown): value is SigningAlg {

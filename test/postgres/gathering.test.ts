@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { done, gathering, inPlace } from '../../src/postgres/gathering.ts';
 import { Unavailable } from '../../src/protocol/errors.ts';
 
@@ -17,6 +17,26 @@ function fakeStatement() {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('callers that come together', () => {
+  it('behind statements that hang are told so, as who waits for a connection is', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] });
+    const { sent, ask } = fakeStatement();
+    const early = [ask(1)];
+    await turn();
+    early.push(ask(2));
+    await turn();
+    const late = ask(3).catch((error: unknown) => error);
+    await vi.advanceTimersByTimeAsync(2000);
+    const later = ask(4);
+    await vi.advanceTimersByTimeAsync(1500);
+    vi.useRealTimers();
+    await expect(late).resolves.toBeInstanceOf(Unavailable);
+    for (const statement of sent) statement.answer();
+    expect(await Promise.all(early)).toEqual(['row 1', 'row 2']);
+    await turn();
+    sent[2]?.answer();
+    expect(await later).toBe('row 4');
+  });
+
   it('share one statement, and each gets its own row', async () => {
     const { sent, ask } = fakeStatement();
     const asked = [1, 2, 3].map(ask);
@@ -71,7 +91,7 @@ describe('callers that come together', () => {
 
   it('do not share a fault: each is sent alone, and one of them has it', async () => {
     const { sent, ask } = fakeStatement();
-    const asked = [1, 2, 3].map(ask);
+    const settled = Promise.allSettled([1, 2, 3].map(ask));
     await turn();
     sent[0]?.fail(new Error('one of them is bad'));
     for (const alone of [1, 2, 3]) {
@@ -79,7 +99,7 @@ describe('callers that come together', () => {
       if (alone === 2) sent[alone]?.fail(new Error('this one'));
       else sent[alone]?.answer();
     }
-    const outcomes = await Promise.allSettled(asked);
+    const outcomes = await settled;
     expect(outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : 'its own fault'))).toEqual([
       'row 1',
       'its own fault',

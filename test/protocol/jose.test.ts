@@ -178,6 +178,16 @@ describe('a token of our own (RFC 8725)', () => {
     expect(own(flipped(token), { findKey })).toBeUndefined();
   });
 
+  it('has one spelling, and what it says cannot be changed by who reads it', async () => {
+    const token = await signJwt(keyOf('ES256'), 'at+jwt', { ...claims, aud: ['a', 'b'] });
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const spellings = [...alphabet].map((last) => token.slice(0, -1) + last).filter((spelling) => own(spelling));
+    expect(spellings).toEqual([token]);
+    const read = own(token) as { aud: string[] };
+    expect(() => read.aud.push('c')).toThrow(TypeError);
+    expect(() => Object.assign(read, { sub: 'mallory' })).toThrow(TypeError);
+  });
+
   it('may name its type in full (RFC 7515 §4.1.9)', async () => {
     const token = await by({ typ: 'application/at+jwt' }).sign(keyOf('ES256').privateKey);
     expect(decodeProtectedHeader(token).typ).toBe('application/at+jwt');
