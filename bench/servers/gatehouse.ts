@@ -69,7 +69,9 @@ export async function startGatehouse(options: GatehouseOptions): Promise<ServerP
     parameters: [...profiling, join(built, 'dist/cli.js'), 'serve'],
     cwd: folder,
     env: {
+      // As in the image.
       NODE_ENV: 'production',
+      MALLOC_ARENA_MAX: '1',
       DATABASE_URL: databaseUrl,
       GATEHOUSE_ISSUER: ISSUER,
       GATEHOUSE_COOKIE_KEY: KEYS.cookie.toString('base64url'),
