@@ -3,7 +3,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { oauth21 } from '../../src/protocol/profile.ts';
 import { authorizePath, pkce, responseOf, TestBrowser } from '../support/browser.ts';
 import { clientKey } from '../support/client-key.ts';
-import { askTokens, codeFor, type FapiWorld, redemption, sendAs, startFapiWorld } from '../support/fapi-world.ts';
+import {
+  askTokens,
+  claimsOf,
+  codeFor,
+  type FapiWorld,
+  redemption,
+  sendAs,
+  startFapiWorld,
+} from '../support/fapi-world.ts';
 
 describe('the server under oauth21', () => {
   let world: FapiWorld;
@@ -101,6 +109,25 @@ describe('the server under oauth21', () => {
   it('a client may name a stricter profile, and no unknown one', async () => {
     await expect(world.fapiClient('unknown', { profile: 'fapi1-advanced' })).rejects.toThrow(/profile/);
     expect((await world.fapiClient('strict', { profile: 'fapi2-security' })).id).toBe('strict');
+  });
+
+  it('a client of a stricter profile gets no token signed with what that forbids, whatever the API is registered for', async () => {
+    await world.resource({
+      resource: 'https://rs256.example',
+      name: 'RS256',
+      scopes: { 'rs256.read': 'Read' },
+      access_token_format: 'jwt',
+      signing_alg: 'RS256',
+    });
+    const backend = { grant_types: ['client_credentials'], redirect_uris: undefined, scope: 'rs256.read' };
+    const algOf = async (id: string, profile: string) => {
+      const client = await world.fapiClient(id, { ...backend, profile });
+      const { status, json } = await askTokens(world, client, { grant_type: 'client_credentials' });
+      expect(status, JSON.stringify(json)).toBe(200);
+      return claimsOf(String(json.access_token), 0).alg;
+    };
+    expect(await algOf('rs256-lax', 'oauth21')).toBe('RS256');
+    expect(await algOf('rs256-strict', 'fapi2-security')).toBe('PS256');
   });
 });
 
