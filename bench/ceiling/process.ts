@@ -1,6 +1,6 @@
 /**
  * The ceiling: a bare Fastify with a route for each workload that does the unavoidable and nothing else. It authenticates
- * nobody, checks nothing it need not read, logs nothing. No server on this stack can be faster; how near one comes is what its
+ * nobody, checks nothing it need not read, logs nothing. How near a server comes is what its
  * own code costs.
  */
 import { fastify } from 'fastify';

@@ -1,4 +1,7 @@
-/** An API asks what a token is worth: RFC 7662. Thousands of live tokens in turn, so that no cache can answer alone. */
+/**
+ * An API asks what a token is worth: RFC 7662. Thousands of live tokens in turn; of signed ones
+ * Gatehouse remembers that it verified them, the ceiling verifies each time.
+ */
 import { memberOf } from '../harness/connection.ts';
 import { repeat } from '../harness/load.ts';
 import { credentialsOf, PHOTOS, STORAGE } from '../servers/cast.ts';
