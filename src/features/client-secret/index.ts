@@ -60,7 +60,6 @@ function parseBasic(header: string): { id: string; secret: string } {
 }
 
 function formDecode(text: string): string {
-  if (/^\w*$/.test(text)) return text;
   const [[, value] = ['', '']] = parseForm(`v=${text.replaceAll('&', '%26')}`);
   return value;
 }
