@@ -6,6 +6,7 @@
  */
 import cluster from 'node:cluster';
 import type { Server } from 'node:http';
+import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
@@ -198,6 +199,19 @@ async function listening<T>(
       throw new ConfigurationError(`HOST: ${host} is not an address of this machine.`);
     throw error;
   }
+}
+
+/**
+ * Whether a server could listen, asked before anything is written.
+ * @throws ConfigurationError when it could not
+ */
+export async function probePort({ host, port }: Pick<Config, 'host' | 'port'>): Promise<void> {
+  const probe = createServer();
+  const opened = new Promise<void>((resolve, reject) => {
+    probe.once('error', reject).listen(port, host, resolve);
+  });
+  await listening('PORT', host, opened);
+  await new Promise((resolve) => probe.close(resolve));
 }
 
 async function run(

@@ -54,7 +54,7 @@ function left(forbidden: readonly string[], profile: string): string[] {
   const more = forbidden.length > SHOWN ? ' and others' : '';
   return [
     `  Registered here, and forbidden by ${profile}: ${forbidden.slice(0, SHOWN).join(', ')}${more}. What it has against them:`,
-    '    npx gatehouse profile check --all',
+    `    npx gatehouse profile check --all --profile ${profile}`,
   ];
 }
 

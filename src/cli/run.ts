@@ -14,13 +14,13 @@ import {
 } from '../config.ts';
 import { workersMetrics } from '../http/observe.ts';
 import { serveMetrics } from '../http/side-doors.ts';
-import { type DemoSecrets, developmentKeys } from '../operator/data-folder.ts';
+import { type DemoSecrets, developmentKeys, readDemoSecrets } from '../operator/data-folder.ts';
 import { ensureDemoData } from '../operator/demo-data.ts';
 import { openDatabase } from '../postgres/database.ts';
 import { migrate } from '../postgres/migrations.ts';
 import { holdsDemoData } from '../postgres/people.pg.ts';
 import { Passwords } from '../protocol/secrets.ts';
-import { awaitDatabase, createLogger, startServer } from '../server.ts';
+import { awaitDatabase, createLogger, probePort, startServer } from '../server.ts';
 import { systemContext } from '../system-context.ts';
 import { banner } from './banner.ts';
 import { checkedClients } from './checked-clients.ts';
@@ -73,6 +73,7 @@ async function dev(): Promise<void> {
   try {
     const keys = await inDataFolder(developmentKeys(variables.GATEHOUSE_DATA, systemContext));
     const { config, secrets } = readConfig('dev', variables, { databaseUrl: url, ...keys });
+    await refuseNeighbour(config, embedded?.joined === true);
     const { demo, forbidden } = await prepare(config, clientCertificates(variables), secrets.databaseDirectUrl);
     const server = await startServer({ config, secrets, signal: stop });
     console.log(banner(config, demo, forbidden));
@@ -81,6 +82,25 @@ async function dev(): Promise<void> {
   } finally {
     await embedded?.stop();
   }
+}
+
+/**
+ * A data folder is one server's. A second one would write its own address and demo data there, and under another profile retire keys that
+ * the first one signs with; so it is refused before anything is written.
+ * @param joined whether somebody else uses the database of the folder
+ */
+async function refuseNeighbour(config: Config, joined: boolean): Promise<void> {
+  await probePort(config);
+  const other = joined ? (await readDemoSecrets(config.dataFolder))?.issuer : undefined;
+  if (other === undefined || other === config.issuer) return;
+  const answers = await fetch(`${other}/healthz`, { signal: AbortSignal.timeout(2000) }).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+  if (answers)
+    throw new ConfigurationError(
+      `GATEHOUSE_DATA: the Gatehouse at ${other} works with this folder: stop it, or choose another folder.`,
+    );
 }
 
 async function prepare(

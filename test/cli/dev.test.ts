@@ -186,6 +186,28 @@ describe('from an empty data folder', () => {
     expect(await commandLinesNaming(dataFolder)).toEqual([]);
   });
 
+  it('is left alone by a second server on its folder, which says why it does not start', async () => {
+    const again = bench.start(['dev'], { env });
+    await ready(again);
+    const before = await readFile(join(dataFolder, 'demo.json'), 'utf8');
+    const keys = (await command('keys list')).stdout;
+    const fapi = { GATEHOUSE_PROFILE: 'fapi2-security' };
+    const port = String(await freePort());
+    for (const [more, reason] of [
+      [fapi, /^gatehouse: PORT: another program listens there/],
+      [{ PORT: port }, /^gatehouse: GATEHOUSE_DATA: the Gatehouse at http:.* works with this folder: stop it/],
+      [{ ...fapi, PORT: port }, /^gatehouse: GATEHOUSE_DATA: /],
+    ] as const) {
+      const { code, stderr } = await gatehouse(['dev'], { env: { ...env, ...more } });
+      expect(stderr).toMatch(reason);
+      expect(code).toBe(1);
+    }
+    expect(await readFile(join(dataFolder, 'demo.json'), 'utf8')).toBe(before);
+    expect((await command('keys list')).stdout).toBe(keys);
+    expect((await clientCredentials(JSON.parse(before), 'photos-batch')).status).toBe(200);
+    await again.interrupt();
+  });
+
   it('finds its data at the second start, on another port too, and mends what the banner says', async () => {
     const before = await readDemoFile(dataFolder);
     expect((await command('clients rotate-secret photos-batch --overlap 0')).code).toBe(0);
@@ -266,7 +288,7 @@ describe('on a database of DATABASE_URL', () => {
         GATEHOUSE_MTLS_PORT: String(mtlsPort),
       },
     });
-    await strict.says(/gatehouse profile check --all\n/);
+    await strict.says(/gatehouse profile check --all --profile fapi2-security\n/);
     expect(strict.stdout).toContain(`\n  Clients with certificates call https://localhost:${mtlsPort}\n`);
     expect(strict.stdout).toMatch(/\n {2}Registered here, and forbidden by fapi2-security: [^\n]*\bphotos-spa\b/);
     expect(await strict.stop('SIGTERM')).toMatchObject({ code: 0 });
