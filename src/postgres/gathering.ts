@@ -102,9 +102,9 @@ export function inPlace<Row extends { readonly place: number }>(
   return placed;
 }
 
-/** For calls that were done or not: whether each has a row. */
-export function done(rows: readonly { readonly place: number }[], count: number): boolean[] {
-  return inPlace(rows, count).map((row) => row !== undefined);
+/** For calls that were done or not: whether each one's place is among those that were. */
+export function done(calls: readonly unknown[], places: readonly number[]): boolean[] {
+  return calls.map((_call, index) => places.includes(index + 1));
 }
 
 /** A credential that is looked up, in the moment of its request. */

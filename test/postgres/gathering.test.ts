@@ -127,5 +127,5 @@ it('rows go to the calls they belong to, whatever their order, and nobody gets a
     { place: 1, name: 'a' },
   ];
   expect(inPlace(rows, 4)).toEqual([{ place: 1, name: 'a' }, undefined, { place: 3, name: 'c' }, undefined]);
-  expect(done(rows, 4)).toEqual([true, false, true, false]);
+  expect(done(['w', 'x', 'y', 'z'], [3, 1])).toEqual([true, false, true, false]);
 });

@@ -47,7 +47,7 @@ export function postgresCodes(database: Sql): Codes {
   const issueTogether = gathering((issuing: readonly Issuing[]) => issueAll(database, issuing));
   const redeemTogether = gathering(async (redeeming: readonly Redeeming[]) => {
     const { places } = await redeemAll(database, redeeming);
-    return redeeming.map((_call, index) => places.includes(index + 1));
+    return done(redeeming, places);
   });
   return {
     async issue(code: NewCode, now: Date) {
@@ -149,7 +149,10 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
       FROM ${approved}
     )
     SELECT q.place FROM ${approved}`.execute(database);
-  return done(rows, issuing.length);
+  return done(
+    issuing,
+    rows.map(({ place }) => place),
+  );
 }
 
 // What a request did not come by is no part of its statement: each table in a plan costs, also where nothing is done to it.

@@ -1,7 +1,7 @@
 /** Refresh tokens in PostgreSQL: each verb one guarded statement. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
+import { asked, done, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   type GrantRow,
   grantColumns,
@@ -42,7 +42,7 @@ export function postgresRefreshTokens(database: Sql): RefreshTokens {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   const rotateTogether = gathering(async (rotating: readonly Rotating[]) => {
     const { places } = await rotateAll(database, rotating);
-    return rotating.map((_call, index) => places.includes(index + 1));
+    return done(rotating, places);
   });
   return {
     find: (token: Credential, now: Date) => find({ credential: token, now }),
