@@ -73,7 +73,7 @@ module.exports = {
       severity: 'error',
       comment: 'Passwords are hashed in src/protocol/secrets.ts, behind its bounded queue.',
       from: { path: '^src/', pathNot: '^src/protocol/secrets\\.ts$' },
-      to: { path: packages('argon2') },
+      to: { path: packages('argon2|@node-rs/argon2') },
     },
     {
       name: 'one-door-for-ajv',

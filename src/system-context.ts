@@ -15,7 +15,8 @@ function random(size: number): Buffer {
     used = 0;
   }
   const end = used + size;
-  const bytes = Buffer.from(pool.subarray(used, end));
+  const bytes = Buffer.allocUnsafe(size);
+  pool.copy(bytes, 0, used, end);
   pool.fill(0, used, end);
   used = end;
   return bytes;

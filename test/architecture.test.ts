@@ -40,7 +40,7 @@ const PLANTS: Record<string, Record<string, string>> = {
     'src/http/edge.ts': 'export const edge = 1;',
   },
   'one-door-for-jose': { 'src/http/signs.ts': `import { SignJWT } from 'jose';\nexport const x = SignJWT;` },
-  'one-door-for-argon2': { 'src/http/hashes.ts': `import argon2 from 'argon2';\nexport const x = argon2;` },
+  'one-door-for-argon2': { 'src/http/hashes.ts': `import { hash } from '@node-rs/argon2';\nexport const x = hash;` },
   'one-door-for-ajv': { 'src/http/validates.ts': `import { Ajv } from 'ajv';\nexport const x = Ajv;` },
   'fastify-stays-at-the-edge': {
     'src/postgres/serves.ts': `import Fastify from 'fastify';\nexport const x = Fastify;`,

@@ -1,6 +1,5 @@
 /** `gatehouse dev`, `serve`, `migrate`: the commands that run. */
 import cluster from 'node:cluster';
-import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import {
@@ -24,8 +23,10 @@ import { awaitDatabase, createLogger, probePort, startServer } from '../server.t
 import { systemContext } from '../system-context.ts';
 import { banner } from './banner.ts';
 import { checkedClients } from './checked-clients.ts';
+import { collectOften } from './memory.ts';
 import { print } from './output.ts';
 import { stopSignal, toldToStop } from './signals.ts';
+import { eventLoopFirst } from './threads.ts';
 import { unwell } from './unwell.ts';
 import { shareConnections, superviseWorkers, tellLeaving } from './workers.ts';
 import { findDatabase, inDataFolder, rulesFor } from './workplace.ts';
@@ -137,14 +138,8 @@ async function prepare(
   }
 }
 
-/**
- * Percent by which the heap may grow before what is garbage is looked for. What lives is small (some 40 MB), so looking often costs
- * nothing that can be measured, and V8's own choice, which waits for several times of that, doubles what the process holds.
- */
-const HEAP_GROWTH = 30;
-
 async function serve(): Promise<void> {
-  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
+  collectOften();
   const { config, secrets } = readConfig('serve', readEnvironment(process.env));
   const stop = stopSignal();
   const logger = createLogger(config.logLevel);
@@ -152,6 +147,7 @@ async function serve(): Promise<void> {
     process.exitCode = await supervise(config, secrets, stop, logger);
     return;
   }
+  await eventLoopFirst();
   try {
     const server = await startServer({ config, secrets, logger, signal: stop }).catch((error: unknown) => {
       // Told to stop while it waited for its database.

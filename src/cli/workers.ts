@@ -15,6 +15,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import type { Server } from 'node:http';
 import type { Logger } from 'pino';
+import { PARAMETERS } from './memory.ts';
 
 /** A worker that ends younger than this, in milliseconds, ended soon. */
 const SOON = 60_000;
@@ -61,12 +62,6 @@ export function shareConnections(doors: readonly Server[]): void {
 }
 
 /**
- * glibc gives each thread a heap of its own, and each keeps what it freed: 19 MiB for every thread that once hashed a password. One
- * for all costs no time that can be measured, and gives it back.
- */
-const MEMORY = { MALLOC_ARENA_MAX: '1' };
-
-/**
  * Keeps `count` workers running until told to stop.
  * @param ports what each of them listens on once it is up
  * @returns the exit code: 0 when told to stop, else that of the worker that refused to start
@@ -77,8 +72,10 @@ export function superviseWorkers(
   stop: AbortSignal,
   logger: Logger,
 ): Promise<number> {
-  // Before the first one is forked; afterwards it is fixed.
+  // Before setupPrimary, which fixes it.
   cluster.schedulingPolicy = cluster.SCHED_NONE;
+  // What the operator says on the command line comes after it, and counts; what NODE_OPTIONS says does not.
+  cluster.setupPrimary({ execArgv: [...PARAMETERS, ...process.execArgv] });
   const running = new Set<Worker>();
   /** Those that have not said that they leave, and when they were forked. */
   const staying = new Map<Worker, number>();
@@ -93,7 +90,7 @@ export function superviseWorkers(
   let outcome: number | undefined;
   const fill = () => {
     while (outcome === undefined && pause === undefined && staying.size < wanted) {
-      const worker = cluster.fork(MEMORY);
+      const worker = cluster.fork();
       running.add(worker);
       staying.set(worker, performance.now());
     }

@@ -5,6 +5,6 @@
 export interface Context {
   /** The present moment. One request reads it once; every statement of that request takes it as a parameter. */
   now(): Date;
-  /** `size` bytes from a cryptographically secure generator. */
+  /** `size` bytes from a cryptographically secure generator; they are the caller's, to be written over. */
   random(size: number): Buffer;
 }

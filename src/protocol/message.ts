@@ -26,15 +26,19 @@ export function parseForm(text: string): [name: string, value: string][] {
   for (const part of text.split('&')) {
     if (part === '') continue;
     const equals = part.indexOf('=');
-    const name = decode(equals < 0 ? part : part.slice(0, equals));
-    pairs.push([name, equals < 0 ? '' : decode(part.slice(equals + 1))]);
+    const name = decodeForm(equals < 0 ? part : part.slice(0, equals));
+    pairs.push([name, equals < 0 ? '' : decodeForm(part.slice(equals + 1))]);
   }
   return pairs;
 }
 
 const PLAIN = /^[A-Za-z0-9*\-._~!'():@$,;/?]*$/;
 
-function decode(text: string): string {
+/**
+ * Decodes one name or value of a form; what separates them is nothing special in it.
+ * @throws OAuthError `invalid_request`
+ */
+export function decodeForm(text: string): string {
   if (PLAIN.test(text)) return text;
   let decoded: string;
   try {

@@ -6,7 +6,7 @@
  * 256 bits from the generator need no slow hash. The prefix tells secret scanners, logs and us what it is.
  */
 import { createCipheriv, createDecipheriv, createHmac, hash as digest, hkdfSync, timingSafeEqual } from 'node:crypto';
-import argon2 from 'argon2';
+import * as argon2 from '@node-rs/argon2';
 import type { Context } from './context.ts';
 import { Unavailable } from './errors.ts';
 
@@ -77,7 +77,7 @@ function fromBytes(bytes: Buffer): Credential {
 }
 
 function uuidV7Bytes(now: Date, random: Context['random']): Buffer {
-  const bytes = Buffer.from(random(16));
+  const bytes = random(16);
   bytes.writeUIntBE(now.getTime(), 0, 6);
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6);
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
@@ -90,7 +90,8 @@ function formatUuid(bytes: Buffer): string {
 }
 
 export function sha256(data: string | Buffer): Buffer {
-  return digest('sha256', data, 'buffer');
+  // By way of a text: a buffer straight from OpenSSL is memory of its own, which the collector has to look after.
+  return Buffer.from(digest('sha256', data, 'binary'), 'binary');
 }
 
 export function hmac(key: Buffer, ...parts: readonly string[]): Buffer {
@@ -132,9 +133,10 @@ export function deriveKey(secret: Buffer, salt: string, purpose: string): Buffer
 }
 
 /**
- * People's passwords: argon2id with the OWASP minimum (19 MiB, two passes). Two are hashed at once in each process, so
- * that a burst of sign-ins takes neither all memory nor both cores; the rest wait in a bounded queue, and beyond it the
- * answer is "try again" instead of a process that dies.
+ * People's passwords: argon2id with the OWASP minimum (19 MiB, two passes). Two are hashed at once in each process (one where it
+ * has one core: two would take turns there, and push each other's memory out of its caches), so that a burst of sign-ins takes
+ * neither all memory nor all threads; the rest wait in a bounded queue, and beyond it the answer is "try again" instead of a
+ * process that dies.
  */
 export class Passwords {
   readonly #parallel: number;
@@ -144,9 +146,10 @@ export class Passwords {
   /** Hashes computed so far: tests compare them for known and unknown users. */
   hashes = 0;
 
-  constructor(options: { parallel?: number; queueLimit?: number } = {}) {
-    this.#parallel = options.parallel ?? 2;
-    this.#queueLimit = options.queueLimit ?? 100;
+  /** @param options.cores how many this process can count on */
+  constructor({ cores = 2, queueLimit = 100 }: { cores?: number; queueLimit?: number } = {}) {
+    this.#parallel = Math.max(1, Math.min(2, Math.floor(cores)));
+    this.#queueLimit = queueLimit;
   }
 
   /** @returns a PHC string */
@@ -157,27 +160,35 @@ export class Passwords {
   /**
    * Whether the password is the one behind `phc`. Without `phc` (no such user) the same work is done against a hash
    * nobody's password has, so that time tells nothing.
-   * @throws Unavailable when the queue is full
+   * @throws Unavailable when the queue is full; Error when `phc` is no hash of Argon2: nothing here stores such
    */
   async verify(phc: string | undefined, password: string): Promise<boolean> {
     const matches = await this.#turn(() => argon2.verify(phc ?? NOBODY, prepare(password)));
     return phc !== undefined && matches;
   }
 
-  /** True when `phc` was made with weaker parameters than today's: hash again at the next sign-in. */
+  /** True when `phc` was made with other parameters than today's: hash again at the next sign-in. */
   isOutdated(phc: string): boolean {
-    return argon2.needsRehash(phc, PARAMETERS);
+    const made = argon2.parseOptions(phc);
+    return (Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[]).some((name) => made[name] !== PARAMETERS[name]);
   }
 
   get queued(): number {
     return this.#waiting.length;
   }
 
+  /**
+   * For whoever counts attempts: to be asked before.
+   * @throws Unavailable when the queue is full
+   */
+  assertRoom(): void {
+    if (this.#running >= this.#parallel && this.#waiting.length >= this.#queueLimit)
+      throw new Unavailable('The password queue is full.', { retryAfter: 5 });
+  }
+
   async #turn<T>(work: () => Promise<T>): Promise<T> {
+    this.assertRoom();
     if (this.#running >= this.#parallel) {
-      if (this.#waiting.length >= this.#queueLimit) {
-        throw new Unavailable('The password queue is full.', { retryAfter: 5 });
-      }
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else {
       this.#running += 1;
@@ -194,7 +205,9 @@ export class Passwords {
   }
 }
 
-const PARAMETERS = { type: argon2.argon2id, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
+/** `argon2.Algorithm.Argon2id` and `argon2.Version.V0x13`: types only, which TypeScript does not let us name here. */
+const [ARGON2ID, V0x13] = [2, 1] as const;
+const PARAMETERS = { algorithm: ARGON2ID, version: V0x13, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 
 /** A hash with today's parameters whose password was thrown away. */
 const NOBODY = '$argon2id$v=19$m=19456,p=1,t=2$XRHcEBcYCZaU6HAzF9DdFg$Iy9NdSSasqrekJZgD2bJQRx58yIatwg9ampfFjk0N84';

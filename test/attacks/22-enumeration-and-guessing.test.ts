@@ -233,6 +233,21 @@ describe('guessing names and passwords', () => {
     }
   });
 
+  it('strangers who fill the queue of passwords use up nobody’s attempts', async () => {
+    const { passwords } = world.running;
+    let over = false;
+    // As many as run and wait, each again at once: the queue is never seen with room in it.
+    const strangers = Array.from({ length: 102 }, async () => {
+      while (!over) await passwords.verify(undefined, 'wrong').catch(() => new Promise(setImmediate));
+    });
+    const answers = [];
+    for (let time = 0; time < 12; time += 1) answers.push((await attempt('alice', 'wonderland')).status);
+    over = true;
+    await Promise.all(strangers);
+    expect(answers).toEqual(Array(12).fill(503));
+    expect((await attempt('alice', 'wonderland')).url).toContain('/account');
+  });
+
   it('the lock ends, though the stranger goes on', async () => {
     await fail(14, 'alice');
     world.clock.advance(15 * 60 + 1);

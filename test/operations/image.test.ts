@@ -3,10 +3,12 @@
  * the image runs it.
  */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { PARAMETERS } from '../../src/cli/memory.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { createDatabase } from '../support/database.ts';
 import { CHECKOUT, gatehouse, Workbench } from '../support/gatehouse.ts';
@@ -14,12 +16,6 @@ import { ask, serveEnvironment, statusOf } from '../support/serving.ts';
 
 // Each starts processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
-
-interface Locked {
-  readonly dev?: boolean;
-  readonly optional?: boolean;
-  readonly devOptional?: boolean;
-}
 
 const run = promisify(execFile);
 const bench = new Workbench();
@@ -36,10 +32,15 @@ beforeAll(async () => {
   const last = dockerfile.slice(dockerfile.lastIndexOf('\nFROM '));
   const copied = [...last.matchAll(/^COPY ([\w-]+) \.\/\1$/gm)].map(([, name]) => String(name));
   for (const name of [...copied, 'package.json']) await cp(join(CHECKOUT, name), join(tree, name), { recursive: true });
-  // npm ci --omit=dev --omit=optional
+  // npm ci --omit=dev, and what the stage of packages takes away again.
+  const packages = /^FROM base AS production-packages$([\s\S]*?)^FROM /m.exec(dockerfile)?.[1] ?? '';
+  const removed = [...(/ rm -rf ([^\\]+)/.exec(packages)?.[1]?.trim().split(' ') ?? [])];
   const lock = JSON.parse(await readFile(join(CHECKOUT, 'package-lock.json'), 'utf8'));
-  for (const [path, { dev, optional, devOptional }] of Object.entries<Locked>(lock.packages)) {
-    if (path === '' || dev || optional || devOptional || path.lastIndexOf('node_modules/') > 0) continue;
+  for (const [path, { dev, optional }] of Object.entries<{ dev?: boolean; optional?: boolean }>(lock.packages)) {
+    const nested = path.lastIndexOf('node_modules/') > 0;
+    const foreign = optional && !existsSync(join(CHECKOUT, path));
+    if (path === '' || dev || nested || foreign || removed.some((folder) => `${path}/`.startsWith(`${folder}/`)))
+      continue;
     await cp(join(CHECKOUT, path), join(tree, path), { recursive: true });
   }
 }, 120_000);
@@ -62,6 +63,16 @@ it('has no sources, no tsx, no embedded PostgreSQL', async () => {
   const { code, stdout } = await gatehouse(['--help'], { tree });
   expect(stdout).toContain('Usage: gatehouse');
   expect(code).toBe(0);
+});
+
+it('starts as workers are started', () => {
+  const flags = PARAMETERS.map((flag) => `"${flag}", `).join('');
+  expect(dockerfile).toContain(`ENTRYPOINT ["node", ${flags}"/app/bin/gatehouse.js"]`);
+});
+
+it('is what the documentation shows', async () => {
+  const text = await readFile(join(CHECKOUT, 'docs/operations.md'), 'utf8');
+  expect(text).toContain(`\nnode ${PARAMETERS.join(' ')} bin/gatehouse.js serve\n`);
 });
 
 it('is found by its name on the path, through a link', async () => {

@@ -6,7 +6,7 @@
  */
 import type { Client, ClientSecret } from '../../protocol/client.ts';
 import type { ClaimedClient, Feature } from '../../protocol/feature.ts';
-import { parseForm } from '../../protocol/message.ts';
+import { decodeForm } from '../../protocol/message.ts';
 import { equals, sha256 } from '../../protocol/secrets.ts';
 
 export function clientSecret(): Feature {
@@ -56,10 +56,5 @@ function parseBasic(header: string): { id: string; secret: string } {
   const text = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('utf8');
   const colon = text.indexOf(':');
   if (colon < 0) return { id: '', secret: '' };
-  return { id: formDecode(text.slice(0, colon)), secret: formDecode(text.slice(colon + 1)) };
-}
-
-function formDecode(text: string): string {
-  const [[, value] = ['', '']] = parseForm(`v=${text.replaceAll('&', '%26')}`);
-  return value;
+  return { id: decodeForm(text.slice(0, colon)), secret: decodeForm(text.slice(colon + 1)) };
 }

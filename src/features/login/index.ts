@@ -186,6 +186,8 @@ async function signIn(
     return refuse(400, 'Enter your user name or e-mail, and your password.', true);
   if (username.length > 254 || Buffer.byteLength(password) > PASSWORD_MAX_BYTES) return refuse(400, WRONG, true);
 
+  // Before it is counted: strangers who fill the queue must not use up the attempts of somebody with the right password.
+  options.passwords.assertRoom();
   const name = nameKey(username);
   const keys = attemptKeys(request, name, options.cookieKeys);
   const attempt = await options.attempts.begin(name, keys, now);
