@@ -1,6 +1,6 @@
 /**
- * The audit trail: events gathered and written once a second, or a thousand of them, in one statement, equal refusals of a minute as one row.
- * The gathering is bounded: beyond it events are dropped and counted, the protocol never waits for its own diary. A
+ * The audit trail: events gathered and written once a second, or a thousand of them, in one statement, equal refusals of
+ * a minute as one row. The gathering is bounded: beyond it events are dropped and counted, the protocol never waits for its own diary. A
  * process that is killed may lose the last second.
  */
 import { sql } from 'kysely';
@@ -20,16 +20,17 @@ export interface AuditEvent {
   readonly refusal: boolean;
 }
 
+/** What is `undefined` is left out of the JSON, and is NULL in the table. */
 interface Row {
   id: string;
   /** Seconds. */
   at: number;
   event: string;
-  request_id: string | null;
-  client_id: string | null;
-  user_id: string | null;
-  grant_id: string | null;
-  source: string | null;
+  request_id: string | undefined;
+  client_id: string | undefined;
+  user_id: string | undefined;
+  grant_id: string | undefined;
+  source: string | undefined;
   times: number;
   detail: unknown;
 }
@@ -75,13 +76,13 @@ export class Audit {
       id,
       at: now.getTime() / 1000,
       event: event.event,
-      request_id: event.requestId ?? null,
-      client_id: event.clientId ?? null,
-      user_id: isUuid(event.userId) ? event.userId : null,
-      grant_id: isUuid(event.grantId) ? event.grantId : null,
-      source: event.source ?? null,
+      request_id: event.requestId,
+      client_id: event.clientId,
+      user_id: isUuid(event.userId) ? event.userId : undefined,
+      grant_id: isUuid(event.grantId) ? event.grantId : undefined,
+      source: event.source,
       times: 1,
-      detail: event.detail ?? null,
+      detail: event.detail,
     });
     if (this.#gathered.size === BATCH) void this.flush();
   }

@@ -95,19 +95,20 @@ export class PostgresCatalogue implements Catalogue {
     });
   }
 
-  /** A value that is forgotten whenever the catalogue changes. Ask {@link fresh} before reading it. */
+  /** A value that is forgotten whenever the catalogue changes. Read it within {@link confirmed}. */
   versioned<T>(load: () => Promise<T>): Versioned<T> {
     const value = new Versioned(load);
     this.#dependents.push(value);
     return value;
   }
 
-  async client(id: string): Promise<Client | undefined> {
-    await this.fresh();
-    return remembered(this.#clients, id, async () => {
-      const record = await findClientRecord(this.#database, id);
-      return record && this.#underProfile(toClient(record));
-    });
+  client(id: string): Promise<Client | undefined> {
+    return this.confirmed(() => remembered(this.#clients, id, () => this.#readClient(id)));
+  }
+
+  async #readClient(id: string): Promise<Client | undefined> {
+    const record = await findClientRecord(this.#database, id);
+    return record && this.#underProfile(toClient(record));
   }
 
   #underProfile(client: Client): Client {
@@ -117,29 +118,28 @@ export class PostgresCatalogue implements Catalogue {
     return { ...client, disabled: true };
   }
 
-  async resources(): Promise<Resources> {
-    await this.fresh();
-    return this.#resources.get();
+  resources(): Promise<Resources> {
+    return this.confirmed(() => this.#resources.get());
   }
 
-  async exchangePolicies(): Promise<ExchangePolicies> {
-    await this.fresh();
-    return this.#exchangePolicies.get();
+  exchangePolicies(): Promise<ExchangePolicies> {
+    return this.confirmed(() => this.#exchangePolicies.get());
   }
 
-  async trustDomains(): Promise<ReadonlyMap<string, TrustDomain>> {
-    await this.fresh();
-    return this.#trustDomains.get();
+  trustDomains(): Promise<ReadonlyMap<string, TrustDomain>> {
+    return this.confirmed(() => this.#trustDomains.get());
   }
 
-  async isClientOrigin(origin: string): Promise<boolean> {
-    await this.fresh();
-    return remembered(this.#origins, origin, () => isClientOrigin(this.#database, origin));
+  isClientOrigin(origin: string): Promise<boolean> {
+    return this.confirmed(() => remembered(this.#origins, origin, () => isClientOrigin(this.#database, origin)));
   }
 
-  /** Returns once the version is known to be not older than a second. */
-  fresh(): Promise<void> | undefined {
-    return performance.now() - this.#confirmedAt < CONFIRMED_FOR ? undefined : this.#confirm();
+  /**
+   * What `read` gives once the version is known to be not older than a second. As a rule it is, and the promise that is kept is the
+   * answer: a request asks several times, and turns of the event loop's queue add up.
+   */
+  confirmed<T>(read: () => Promise<T>): Promise<T> {
+    return performance.now() - this.#confirmedAt < CONFIRMED_FOR ? read() : this.#confirm().then(read);
   }
 
   /** Reads the version; one read at a time. */

@@ -24,13 +24,21 @@ import { queueLogouts } from './logout-outbox.pg.ts';
 import { toUser } from './people.pg.ts';
 import { andAllMarked, postgresReplayMarks, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
 
-/** Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. */
-export const rootsOfGrant = sql`
+const roots = (signInId: RawBuilder<unknown>) => sql`
   LEFT JOIN users u ON u.id = g.user_id
-  LEFT JOIN consents k ON k.user_id = g.user_id AND k.client_id = g.client_id
-  LEFT JOIN sign_ins i ON i.id = g.sign_in_id`;
+  LEFT JOIN consents k ON k.user_id = g.user_id AND k.client_id = g.client_id AND k.epoch > 0
+  LEFT JOIN sign_ins i ON i.id = ${signInId}`;
 
-/** True when the grant `g` of {@link rootsOfGrant} stands; NULL or false otherwise. */
+/**
+ * Joins a grant `g` with everything that can end it. The joins are outer: a token may have no grant. Where no sign-in can end it, none
+ * is looked for, and of consents only those that were ever withdrawn: among millions of rows each page that is not read counts.
+ */
+export const rootsOfGrant = roots(sql`CASE WHEN g.session_bound THEN g.sign_in_id END`);
+
+/** The same with the sign-in of every grant, for {@link signInStands}. */
+export const rootsWithSignIn = roots(sql`g.sign_in_id`);
+
+/** True when the grant `g` of {@link rootsOfGrant} or {@link rootsWithSignIn} stands; NULL or false otherwise. */
 export const grantStands = (now: Moment): RawBuilder<boolean> => sql<boolean>`(
   g.revoked_at IS NULL AND g.expires_at > ${now}
   AND u.disabled_at IS NULL AND u.epoch = g.user_epoch

@@ -125,10 +125,7 @@ describe('the catalogue in memory', () => {
       loads += 1;
       return loads;
     });
-    const read = async () => {
-      await catalogue.fresh();
-      return value.get();
-    };
+    const read = () => catalogue.confirmed(() => value.get());
     catalogue.start();
     expect([await read(), await read()]).toEqual([1, 1]);
     await create('change');

@@ -544,7 +544,7 @@ export const hotStatements: readonly HotStatement[] = [
     tables: ['catalogue'],
     whole: { catalogue: 'it has one row' },
     of: (database) => () =>
-      new PostgresCatalogue({ database, directUrl: '', profile: oauth21 }).fresh() ?? Promise.resolve(),
+      new PostgresCatalogue({ database, directUrl: '', profile: oauth21 }).confirmed(async () => undefined),
   },
   ofCatalogue('a client is read', ['clients', 'client_secrets', 'client_logos'], false, (database, { clientId }) =>
     findClientRecord(database, clientId),

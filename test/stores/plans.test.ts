@@ -131,10 +131,12 @@ describe('plans of the hot statements', () => {
     });
     const scans = plans.flatMap(({ plan }) => scansIn(plan));
     for (const table of ['sign_ins', 'grants', 'logout_deliveries']) {
-      const [filled] = await store.rows(
-        sql<{ name: string }>`SELECT tableoid::regclass::text AS name FROM ${sql.table(table)} LIMIT 1`,
+      // Only where rows are: an empty partition may well be read whole. Some days they are in two, of which one is over.
+      const filled = await store.rows(
+        sql<{ name: string }>`SELECT DISTINCT tableoid::regclass::text AS name FROM ${sql.table(table)}`,
       );
-      const types = scans.filter((scan) => scan['Relation Name'] === filled?.name).map((scan) => scan['Node Type']);
+      const names = new Set(filled.map(({ name }) => name));
+      const types = scans.filter((scan) => names.has(scan['Relation Name'])).map((scan) => scan['Node Type']);
       expect(types.length, table).toBeGreaterThan(0);
       for (const type of types) expect(type, table).toMatch(/^(Index|Index Only|Bitmap Heap) Scan$/);
     }

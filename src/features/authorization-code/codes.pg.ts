@@ -17,7 +17,7 @@ import {
   grantColumns,
   grantStands,
   revokeGrant,
-  rootsOfGrant,
+  rootsWithSignIn,
   serialized,
   signInStands,
   storing,
@@ -220,7 +220,7 @@ async function findAll(database: Sql, presented: readonly Presented[]): Promise<
     FROM ${asked(presented)}
     JOIN authorization_codes a ON a.id = q.id AND a.secret_hash = q.secret_hash
     JOIN grants g ON g.id = a.grant_id
-    ${rootsOfGrant}`.execute(database);
+    ${rootsWithSignIn}`.execute(database);
   return inPlace(rows, presented.length).map((row) => row && toHeld(row));
 }
 
