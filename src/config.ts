@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
@@ -59,8 +59,14 @@ function isOrigin(text: string): boolean {
 function isAddressRange(text: string): boolean {
   const [address = '', bits, ...rest] = text.split('/');
   const family = isIP(address);
-  if (family === 0 || rest.length > 0) return false;
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
+  // A zone says which of one machine's interfaces is meant, and is not compared.
+  if (family === 0 || address.includes('%') || rest.length > 0) return false;
+  if (bits === undefined) return true;
+  if (!/^\d{1,3}$/.test(bits) || Number(bits) > (family === 4 ? 32 : 128)) return false;
+  // To trust everybody is to trust nobody's word: a range with all of IPv4 in it, in either writing, is a mistake.
+  const range = new BlockList();
+  range.addSubnet(address, Number(bits), family === 4 ? 'ipv4' : 'ipv6');
+  return !(range.check('0.0.0.0') && range.check('255.255.255.255'));
 }
 
 const MTLS_PORT = 'must be a port, 1 to 65535, or off';
@@ -118,7 +124,10 @@ export const environment = {
   GATEHOUSE_TRUSTED_PROXIES: z
     .string()
     .transform((list) => list.split(',').map((text) => text.trim()))
-    .refine((list) => list.every(isAddressRange), 'must be addresses or ranges, like 10.0.0.0/8, in a comma list')
+    .refine(
+      (list) => list.every(isAddressRange),
+      'must be addresses or ranges, like 10.0.0.0/8, in a comma list, and not everybody',
+    )
     .optional()
     .describe('Addresses of the proxies in front, whose `X-Forwarded-*` headers count'),
   GATEHOUSE_MTLS_CA: z

@@ -13,6 +13,7 @@ import type { AuthorizationServer } from '../protocol/authorization-server.ts';
 import { OAuthError } from '../protocol/errors.ts';
 import type { Endpoint } from '../protocol/feature.ts';
 import { isLoopback } from '../protocol/redirect-uri.ts';
+import { addressTest } from './addresses.ts';
 import { loadAssets, serveAssets } from './assets.ts';
 import { bearerEndpoints } from './bearer-endpoints.ts';
 import { browserEndpoints, showError } from './browser-endpoints.ts';
@@ -22,6 +23,7 @@ import { type ClientLogo, serveClientLogos } from './client-logos.ts';
 import { cookiesOf } from './cookies.ts';
 import { note, tellable } from './errors.ts';
 import { setCommonHeaders } from './headers.ts';
+import { inStep } from './in-step.ts';
 import { type Metrics, type Observed, observe } from './observe.ts';
 import { publicEndpoints } from './public-endpoints.ts';
 import { tlsOptions } from './tls.ts';
@@ -63,6 +65,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   const app = await foundation(options, server.issuer, config.mutualTls?.door === undefined);
   const folder = fileURLToPath(new URL('../../views', import.meta.url));
   const views = new Eta({ views: folder, cache: true });
+  // The plugin would make an object for it in each request, pages or not; our views are given all they show.
+  app.decorateReply('locals', null);
   await app.register(fastifyView, {
     engine: { eta: views },
     root: folder,
@@ -126,7 +130,7 @@ async function foundation(options: AppOptions, origin: string, certificatesCount
     // Lines say whose they are (`requestId`): a logger for each request would be made for most of them to say nothing.
     childLoggerFactory: (logger) => logger,
     genReqId: () => server.context.random(9).toString('base64url'),
-    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
+    trustProxy: config.trustedProxies.length > 0 ? addressTest(config.trustedProxies) : false,
     bodyLimit: BODY_LIMIT,
     // Idle connections are closed at once when draining; busy ones finish.
     forceCloseConnections: 'idle',
@@ -148,6 +152,7 @@ async function foundation(options: AppOptions, origin: string, certificatesCount
     setCommonHeaders(reply, hsts);
     done();
   });
+  app.addHook('preHandler', inStep());
   app.removeAllContentTypeParsers();
   await app.register(fastifyFormbody, {
     // A parser's own limit comes before the application's.

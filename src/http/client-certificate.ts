@@ -10,12 +10,12 @@
  * not verify opens nothing.
  */
 import { X509Certificate } from 'node:crypto';
-import { BlockList, isIPv6 } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { FastifyRequest } from 'fastify';
 import type { CertificateHeader, Config } from '../config.ts';
 import { OAuthError } from '../protocol/errors.ts';
 import type { ClientCertificate } from '../protocol/message.ts';
+import { addressTest } from './addresses.ts';
 
 export type CertificateReader = (request: FastifyRequest, now: Date) => ClientCertificate | undefined;
 
@@ -45,17 +45,6 @@ export function certificateReader({ mutualTls, trustedProxies }: Config, counts:
     const certificate = header && values && ofHeader(values, header);
     return certificate && { der: certificate.raw, trusted: isIssuedBy(authorities, certificate, now) };
   };
-}
-
-function addressTest(ranges: readonly string[]): (address: string | undefined) => boolean {
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address = '', bits] = range.split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return (address) => address !== undefined && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }
 
 function ofConnection(socket: unknown, authorities: boolean): ClientCertificate | undefined {

@@ -27,7 +27,7 @@ export function toEndpointRequest(request: FastifyRequest, now: Date): EndpointR
     certificate: door.certificate(request, now),
     accept: request.headers.accept,
     origin: request.headers.origin,
-    source: request.ip,
+    source: request.source,
     trace: request.trace,
   };
 }

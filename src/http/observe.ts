@@ -2,7 +2,7 @@
  * What is seen from outside: one log line a request, the audit trail, metrics. Never a query, a header, a body: they hold
  * codes, tokens and secrets (RFC 9700 §4.2, §4.3, §4.9).
  */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Trace } from '../protocol/message.ts';
 
@@ -11,6 +11,8 @@ declare module 'fastify' {
     trace: Trace;
     /** The error code this request was refused with. */
     refusal: string | undefined;
+    /** The caller's network address, past trusted proxies only; `unknown` where it hung up before anybody could ask. */
+    source: string;
   }
 }
 
@@ -97,12 +99,23 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
   const log = app.log.child({}, { redact: [] });
   app.decorateRequest('trace', null as unknown as Trace);
   app.decorateRequest('refusal', undefined);
+  app.decorateRequest('source', '');
   // Hooks of every request take a callback: each promise would be one more turn of the event loop's queue.
   app.addHook('onRequest', (request, _reply, done) => {
     request.trace = {};
+    // Now, while there is a connection: a closed one has no address.
+    request.source = (request.ip as string | undefined) ?? 'unknown';
     done();
   });
-  app.addHook('onResponse', (request, reply, done) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    const { raw } = reply;
+    // What was done is seen whether or not the caller stayed for the answer, or whoever guesses would hang up each time. An answer
+    // behind another one of its connection has no socket yet, and may never get one.
+    if (raw.destroyed || !raw.socket) seen(request, reply);
+    else raw.once('close', () => seen(request, reply));
+    done();
+  });
+  const seen = (request: FastifyRequest, reply: FastifyReply) => {
     const route = request.routeOptions.url ?? 'unknown';
     const { trace } = request;
     metrics.answered(route, reply.statusCode, reply.elapsedTime / 1000);
@@ -112,6 +125,8 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
         method: request.method,
         route,
         status: reply.statusCode,
+        // The answer did not get there.
+        aborted: reply.raw.destroyed && !reply.raw.writableFinished ? true : undefined,
         ms: Math.round(reply.elapsedTime * 10) / 10,
         clientId: trace.clientId === undefined ? undefined : cut(trace.clientId),
         userId: trace.userId,
@@ -126,8 +141,7 @@ export function observe(app: FastifyInstance, metrics: Metrics, audit: (event: O
       metrics.happened(trace.event);
       audit(observed(request, route, trace.event, reply.statusCode >= 400));
     }
-    done();
-  });
+  };
 }
 
 /** The first 200 characters, never half of one: whoever invents ids fills neither the log nor the trail. */
@@ -143,7 +157,7 @@ function observed(request: FastifyRequest, route: string, event: string, refused
     clientId: trace.clientId === undefined ? undefined : cut(trace.clientId),
     userId: trace.userId,
     grantId: trace.grantId,
-    source: request.ip,
+    source: request.source,
     detail: {
       route,
       ...(trace.grantType !== undefined && { grantType: trace.grantType }),
