@@ -14,7 +14,7 @@ export interface Options {
   readonly profile: string | undefined;
   /** Rows that Gatehouse's database is filled with; `undefined` for the comparison of servers. */
   readonly scale: number | undefined;
-  /** Workers that are compared with a lone one. */
+  /** Workers that are compared with a lone process and as many nodes. */
   readonly workers: number | undefined;
   /** Minutes of steady load. */
   readonly soak: number | undefined;
@@ -31,13 +31,14 @@ PostgreSQL: the one of DATABASE_URL, or an embedded one. See docs/performance.md
   --only a,b         these workloads only
   --rounds N         rounds of each workload (5)
   --seconds S        measured seconds of each server in each round (3)
-  --connections N    connections that are kept busy (64)
+  --connections N    connections, each with one request at a time (64; with --scale 128, so that the server never
+                     waits for the database)
   --tokens N         distinct tokens that introspection and the like go through (2000)
   --quick            2 rounds of 1 second: shows that everything works, measures nothing
   --profile [DIR]    profiles the processor of Gatehouse, which runs alone; prints where it spent its time
   --scale N          fills a database with N live tokens and what belongs to them, and compares Gatehouse on it
                      with Gatehouse on an empty one
-  --workers N        compares N workers with a lone one, on all cores
+  --workers N        compares N workers with a lone process and with N nodes, on all cores
   --soak N           N minutes of everything, and what memory the server holds
   --json FILE        writes all figures
   --help
@@ -56,7 +57,7 @@ export function readOptions(parameters: readonly string[]): Options {
       only: { type: 'string' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
-      connections: { type: 'string', default: '64' },
+      connections: { type: 'string' },
       tokens: { type: 'string', default: '2000' },
       quick: { type: 'boolean', default: false },
       profile: { type: 'string' },
@@ -72,7 +73,7 @@ export function readOptions(parameters: readonly string[]): Options {
     only: only === undefined ? [] : only.split(','),
     rounds: wholeNumber('rounds', values.rounds ?? (quick ? '2' : '5')),
     seconds: positive('seconds', values.seconds ?? (quick ? '1' : '3')),
-    connections: wholeNumber('connections', values.connections),
+    connections: wholeNumber('connections', values.connections ?? (values.scale === undefined ? '64' : '128')),
     tokens: wholeNumber('tokens', values.tokens),
     profile,
     scale: values.scale === undefined ? undefined : wholeNumber('scale', values.scale),

@@ -1,5 +1,5 @@
 /** One run: starts what is needed, measures, stops all of it, whatever happens. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { measure, type WorkloadResult } from './harness/measure.ts';
@@ -55,6 +55,8 @@ export async function onStage<Result>(work: (stage: Stage) => Promise<Result>): 
   const pinned = canPin();
   if (pinned) pin(OTHER_CORE, [process.pid]);
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-bench-'));
+  // To be passed through: PostgreSQL's account, where we are root, would otherwise have to work elsewhere, and nobody would clean up there.
+  chmodSync(folder, 0o711);
   stops.push(() => rmSync(folder, { recursive: true, force: true }));
   try {
     const postgres = await openPostgres(folder, pinned ? OTHER_CORE : undefined);

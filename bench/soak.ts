@@ -53,7 +53,7 @@ export async function soak(options: Options, minutes: number): Promise<SoakResul
         for (const workload of chosen) {
           const script = await workload.prepare(target, { ...setting, tokens: Math.min(setting.tokens, 100) });
           const scripts = Array.from({ length: setting.connections }, (_, connection) => script(connection));
-          const tally = await drive({ port: process.port, scripts, warmUp: 0, window: TURN });
+          const tally = await drive({ ports: [process.port], scripts, warmUp: 0, window: TURN });
           iterations += tally.iterations;
           errors += tally.errors;
           await sleep(TURN);

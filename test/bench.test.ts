@@ -33,9 +33,25 @@ async function bench(...parameters: string[]) {
 }
 
 describe('npm run bench', () => {
+  it('measures workers beside a lone process and as many nodes', { timeout: 120_000 }, async () => {
+    const sizes = ['--rounds', '1', '--seconds', '0.2', '--connections', '3', '--tokens', '20'];
+    const { code, stdout, stderr, result } = await bench('--workers', '2', '--only', 'introspection-opaque', ...sizes);
+    expect(stderr).toBe('');
+    expect(code, stdout).toBe(0);
+    const [{ servers, seconds } = { servers: {}, seconds: 0 }] = result.workloads;
+    expect(seconds).toBe(0.2);
+    expect(Object.entries(servers).map(([name, { connections }]) => [name, connections])).toEqual([
+      ['lone', 3],
+      ['nodes', 6],
+      ['workers', 6],
+    ]);
+    for (const server of Object.values(servers)) expect(server).toMatchObject({ errors: 0, firstError: null });
+    expect(stdout).toMatch(/introspection-opaque: workers\/lone \S+, nodes\/lone \S+, workers\/nodes \S+\n/);
+  });
+
   it('measures all servers in one run, with every figure and no error', { timeout: 120_000 }, async () => {
     const names = ['client-credentials-opaque', 'introspection-opaque', 'code-flow'];
-    const sizes = ['--rounds', '1', '--seconds', '0.2', '--connections', '4', '--tokens', '20'];
+    const sizes = ['--rounds', '1', '--seconds', '1', '--connections', '4', '--tokens', '20'];
     const { code, stdout, stderr, result } = await bench('--only', names.join(','), ...sizes);
     expect(stderr).toBe('');
     expect(code, stdout).toBe(0);
@@ -44,7 +60,7 @@ describe('npm run bench', () => {
       cores: expect.any(Number),
       pinned: expect.any(Boolean),
       postgres: { version: expect.any(String), embedded: false, settings: { fsync: expect.any(String) } },
-      options: { rounds: 1, seconds: 0.2, connections: 4, tokens: 20 },
+      options: { rounds: 1, seconds: 1, connections: 4, tokens: 20 },
     });
     expect(result.workloads.map(({ name }) => name)).toEqual(names);
     for (const { servers, ratios } of result.workloads) {

@@ -1,6 +1,7 @@
 /**
- * The closed loop: each connection sends a request when the one before is answered. Warm-up runs on into the measured window
- * without a pause, so the window sees a steady state; what is under way at its end is finished and not counted.
+ * The closed loop: each connection sends a request when the one before is answered, or when it has rested after that. Warm-up runs
+ * on into the measured window without a pause, so the window sees a steady state; what is under way at its end is finished and not
+ * counted.
  */
 import { type Answer, Connection } from './connection.ts';
 import { Histogram } from './histogram.ts';
@@ -30,12 +31,15 @@ export interface Tally {
 }
 
 export interface LoadOptions {
-  readonly port: number;
+  /** Connections go to them in turn. */
+  readonly ports: readonly number[];
   readonly scripts: readonly Script[];
   /** Milliseconds before the window. */
   readonly warmUp: number;
   /** Milliseconds. */
   readonly window: number;
+  /** Milliseconds that a connection rests after an iteration, on average: anything up to twice that, so that they do not come in step. */
+  readonly rest?: number;
   /** Called as the window opens and as it closes, to read the counters of the system. */
   atEdge?(edge: 'opens' | 'closes'): void;
 }
@@ -43,15 +47,15 @@ export interface LoadOptions {
 /** More errors than this say nothing new: the connection gives up for this round. */
 const MOST_ERRORS = 20;
 
-export async function drive({ port, scripts, warmUp, window, atEdge }: LoadOptions): Promise<Tally> {
+export async function drive({ ports, scripts, warmUp, window, rest = 0, atEdge }: LoadOptions): Promise<Tally> {
   const tally = { iterations: 0, background: 0, errors: 0, firstError: undefined as string | undefined };
   const latency = new Histogram();
   let counting = false;
   let over = false;
 
-  const run = (script: Script) =>
+  const run = (script: Script, index: number) =>
     new Promise<void>((resolve) => {
-      const connection = new Connection(port);
+      const connection = new Connection(ports[index % ports.length] ?? 0);
       let started = 0;
       let failures = 0;
       const begin = () => {
@@ -79,9 +83,10 @@ export async function drive({ port, scripts, warmUp, window, atEdge }: LoadOptio
           tally.iterations += 1;
           latency.record(performance.now() - started);
         }
-        begin();
+        pause();
       };
-      begin();
+      const pause = () => (rest > 0 ? void setTimeout(begin, 2 * rest * Math.random()) : begin());
+      pause();
     });
 
   const running = Promise.all(scripts.map(run));

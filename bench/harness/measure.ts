@@ -10,6 +10,7 @@ import { ratioOfRounds, type Spread, spread } from './statistics.ts';
 import { cpuOf, memoryOf } from './system.ts';
 
 export interface ServerResult {
+  readonly connections: number;
   readonly requestsPerSecond: Spread & { readonly rounds: readonly number[] };
   /** Milliseconds, over all rounds. */
   readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number };
@@ -31,6 +32,8 @@ export interface WorkloadResult {
   readonly about: string;
   readonly ceiling: string;
   readonly p99Target: number | null;
+  /** Of each round. */
+  readonly seconds: number;
   readonly servers: Readonly<Record<string, ServerResult>>;
   /** By `above/below`; `null` where a round had no result. */
   readonly ratios: Readonly<Record<string, Spread | null>>;
@@ -41,6 +44,13 @@ export interface MeasureOptions {
   readonly postgres: Postgres;
   readonly rounds: number;
   readonly seconds: number;
+  /** Seconds before the first round, in which code is compiled and connections are opened. */
+  readonly warmUp?: number;
+  /**
+   * What part of its full load each process gets, where not all of it: connections rest between iterations. The first of the
+   * servers says in its warm-up, where nobody rests, how many it can take.
+   */
+  readonly share?: number;
   /** Which servers are compared, by name: above and below the line. */
   readonly pairs: readonly (readonly [above: string, below: string])[];
 }
@@ -52,7 +62,7 @@ interface Round {
   readonly wal: number;
 }
 
-/** Seconds before the first round, in which code is compiled and connections are opened. */
+/** Seconds before the first round where nothing is said, and before each. */
 const FIRST_WARM_UP = 1.5;
 const WARM_UP = 0.3;
 
@@ -62,29 +72,38 @@ export async function measure(
   servers: readonly Target[],
   options: MeasureOptions,
 ): Promise<WorkloadResult> {
-  const { setting, postgres, rounds, seconds, pairs } = options;
+  const { setting, postgres, rounds, pairs, share } = options;
+  const { stretch = 1 } = workload;
+  const seconds = options.seconds * stretch;
   const targets = servers.filter(({ kind }) => workload.servers.includes(kind));
   const scripts = new Map<Target, Script[]>();
   for (const target of targets) {
-    const script = await workload.prepare(target, setting);
+    const connections = setting.connections * (target.serving ?? 1);
+    const script = await workload.prepare(target, { ...setting, connections });
     scripts.set(
       target,
-      Array.from({ length: setting.connections }, (_, connection) => script(connection)),
+      Array.from({ length: connections }, (_, connection) => script(connection)),
     );
   }
   await postgres.checkpoint();
   const scriptsOf = (target: Target) => scripts.get(target) ?? [];
+  let rest = 0;
   for (const target of targets) {
-    const length = Math.min(FIRST_WARM_UP, seconds) * 1000;
-    await drive({ port: target.process.port, scripts: scriptsOf(target), warmUp: 0, window: length });
+    const length = (options.warmUp ?? Math.min(FIRST_WARM_UP * stretch, seconds)) * 1000;
+    const tally = await drive({ ports: portsOf(target), scripts: scriptsOf(target), warmUp: 0, window: length });
+    const iteration = (tally.milliseconds * scriptsOf(target).length) / Math.max(tally.iterations, 1);
+    // Of an iteration under full load most is waiting for the others, which is no part of it when they rest.
+    if (share !== undefined && target === targets[0]) rest = iteration / share;
   }
   const results = new Map<Target, Round[]>(targets.map((target) => [target, []]));
   for (let round = 0; round < rounds; round += 1) {
     const first = round % targets.length;
     for (const target of [...targets.slice(first), ...targets.slice(0, first)])
-      results.get(target)?.push(await runRound(target, scriptsOf(target), seconds, postgres));
+      results.get(target)?.push(await runRound(target, scriptsOf(target), { seconds, rest, postgres }));
   }
-  const named = Object.fromEntries(targets.map((target) => [target.name, summary(target, results.get(target) ?? [])]));
+  const named = Object.fromEntries(
+    targets.map((target) => [target.name, summary(target, scriptsOf(target).length, results.get(target) ?? [])]),
+  );
   const ratios = pairs.flatMap(([above, below]) => {
     const [numerator, denominator] = [named[above], named[below]];
     if (!numerator || !denominator) return [];
@@ -92,25 +111,25 @@ export async function measure(
     return [[`${above}/${below}`, ratio ?? null] as const];
   });
   const { name, about, ceiling, p99Target = null } = workload;
-  return { name, about, ceiling, p99Target, servers: named, ratios: Object.fromEntries(ratios) };
+  return { name, about, ceiling, p99Target, seconds, servers: named, ratios: Object.fromEntries(ratios) };
 }
 
 async function runRound(
   target: Target,
   scripts: readonly Script[],
-  seconds: number,
-  postgres: Postgres,
+  { seconds, rest, postgres }: { seconds: number; rest: number; postgres: Postgres },
 ): Promise<Round> {
   const used = { server: undefined as number | undefined, database: undefined as number | undefined };
   const since = { server: undefined as number | undefined, database: undefined as number | undefined };
   const wal: Promise<number>[] = [];
   const tally = await drive({
-    port: target.process.port,
+    ports: portsOf(target),
     scripts,
     warmUp: Math.min(WARM_UP, seconds) * 1000,
     window: seconds * 1000,
+    rest,
     atEdge(edge) {
-      const server = cpuOf(target.process.pid);
+      const server = sum(processesOf(target).map(({ pid }) => cpuOf(pid)));
       const database = postgres.postmaster === undefined ? undefined : cpuOf(postgres.postmaster);
       wal.push(postgres.walBytes());
       if (edge === 'opens') Object.assign(since, { server, database });
@@ -121,27 +140,44 @@ async function runRound(
   return { tally, ...used, wal: closed - opened };
 }
 
+function processesOf({ process, nodes = [] }: Target) {
+  return [process, ...nodes];
+}
+
+function portsOf(target: Target): number[] {
+  return processesOf(target).map(({ port }) => port);
+}
+
+function sum(all: readonly (number | undefined)[]): number | undefined {
+  return all.reduce((total, one) => (total === undefined || one === undefined ? undefined : total + one), 0);
+}
+
+function largest(all: readonly (number | undefined)[]): number | undefined {
+  return all.reduce((most, one) => (most === undefined || (one ?? 0) > most ? one : most));
+}
+
 function minus(after: number | undefined, before: number | undefined): number | undefined {
   return after === undefined || before === undefined ? undefined : after - before;
 }
 
-function summary(target: Target, rounds: readonly Round[]): ServerResult {
+function summary(target: Target, connections: number, rounds: readonly Round[]): ServerResult {
   const latency = new Histogram();
   for (const { tally } of rounds) latency.add(tally.latency);
-  const sum = (count: (round: Round) => number) => rounds.reduce((total, round) => total + count(round), 0);
-  const requests = sum(({ tally }) => tally.iterations);
+  const total = (count: (round: Round) => number) => rounds.reduce((all, round) => all + count(round), 0);
+  const requests = total(({ tally }) => tally.iterations);
   const perRequest = (part: 'server' | 'database') =>
-    rounds.some((round) => round[part] === undefined) ? null : sum((round) => round[part] ?? 0) / requests;
+    rounds.some((round) => round[part] === undefined) ? null : total((round) => round[part] ?? 0) / requests;
   const rates = rounds.map(({ tally }) => (tally.iterations * 1000) / tally.milliseconds);
   return {
+    connections,
     requestsPerSecond: { ...spread(rates), rounds: rates },
     latency: { p50: latency.percentile(0.5), p95: latency.percentile(0.95), p99: latency.percentile(0.99) },
     cpuPerRequest: { server: perRequest('server'), database: perRequest('database') },
-    walPerRequest: sum(({ wal }) => wal) / requests,
-    memory: memoryOf(target.process.pid) ?? null,
+    walPerRequest: total(({ wal }) => wal) / requests,
+    memory: largest(processesOf(target).map(({ pid }) => memoryOf(pid))) ?? null,
     requests,
-    background: sum(({ tally }) => tally.background),
-    errors: sum(({ tally }) => tally.errors),
+    background: total(({ tally }) => tally.background),
+    errors: total(({ tally }) => tally.errors),
     firstError: rounds.find(({ tally }) => tally.firstError !== undefined)?.tally.firstError ?? null,
   };
 }

@@ -32,6 +32,9 @@ const STRIDE = 7_919;
 const BACK = { people: 700 * DAY, events: 390 * DAY, grants: 118 * DAY, signIns: 11 * HOUR, accessTokens: 30 * MINUTE };
 /** Of the same, where everything is recent: within partitions that a new database has. */
 const RECENT = 5 * MINUTE;
+/** One consent of so many was withdrawn and given again; one grant of so many ends with its sign-in. */
+const WITHDRAWN = 20;
+const SESSION_BOUND = 4;
 /** Grants end after 90 days, and their rows stay for 120. */
 const GRANT_LIFETIME = 90 * DAY;
 
@@ -54,6 +57,7 @@ export function tables({ tokens, now, history }: Fill): Series[] {
   const sessionId = (number: string) => id('sessions', number, sessions, BACK.signIns);
   const grantId = (number: string) => id('grants', number, grants, BACK.grants);
   const userOf = (number: string) => `(${number} * ${STRIDE} % ${users})`;
+  const epochOf = (user: string) => `CASE WHEN ${user} % ${WITHDRAWN} = 0 THEN 1 ELSE 0 END`;
   const at = (milliseconds: string | number) => `pg_temp.at(${milliseconds})`;
   const numbers = 'FROM generate_series($1::bigint, $2::bigint) AS n';
   const inFourHours = at(now + 4 * HOUR);
@@ -78,8 +82,8 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       back: back(BACK.people),
       id: userId('n'),
       insert: `
-        INSERT INTO consents (user_id, client_id, scope, granted_at)
-        SELECT ${userId('n')}, 'web', '{openid,photos.read}', ${at(now)} ${numbers}`,
+        INSERT INTO consents (user_id, client_id, scope, granted_at, epoch)
+        SELECT ${userId('n')}, 'web', '{openid,photos.read}', ${at(now)}, ${epochOf('n')} ${numbers}`,
     },
     {
       name: 'sessions',
@@ -112,7 +116,8 @@ export function tables({ tokens, now, history }: Fill): Series[] {
       insert: `
         INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, resources,
                             auth_time, acr, amr, created_at, expires_at)
-        SELECT ${grantId('n')}, 'web', ${userId(userOf('n'))}, 0, 0, ${signInId(`(n % ${sessions})`)}, false,
+        SELECT ${grantId('n')}, 'web', ${userId(userOf('n'))}, 0, ${epochOf(userOf('n'))},
+               ${signInId(`(n % ${sessions})`)}, n % ${SESSION_BOUND} = 0,
                '{openid,photos.read}', '{${PHOTOS}}', at, 'pwd', '{pwd}', at, at + interval '90 days'
         FROM (SELECT n, ${at(time('n', grants, BACK.grants))} AS at ${numbers}) AS granted`,
     },

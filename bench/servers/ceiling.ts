@@ -1,5 +1,6 @@
 /** Starts the ceiling in a process of its own; what runs there is bench/ceiling. */
 import { join } from 'node:path';
+import { PARAMETERS } from '../../src/cli/memory.ts';
 import { freePort, type ServerProcess, startServer } from '../harness/processes.ts';
 import { SCRIPT_PARAMETERS, type ScriptServerOptions } from './oidc-provider.ts';
 
@@ -7,7 +8,7 @@ export async function startCeiling({ cast, databaseUrl, folder, core }: ScriptSe
   const port = await freePort();
   return startServer({
     name: 'ceiling',
-    parameters: [...SCRIPT_PARAMETERS, join(import.meta.dirname, '../ceiling/process.ts')],
+    parameters: [...PARAMETERS, ...SCRIPT_PARAMETERS, join(import.meta.dirname, '../ceiling/process.ts')],
     cwd: join(import.meta.dirname, '../..'),
     env: {
       NODE_ENV: 'production',

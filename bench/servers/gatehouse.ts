@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { PARAMETERS } from '../../src/cli/memory.ts';
 import { rulesFor } from '../../src/cli/workplace.ts';
 import { registerClient } from '../../src/operator/clients.ts';
 import { addExchangePolicy } from '../../src/operator/exchange-policies.ts';
@@ -66,12 +67,11 @@ export async function startGatehouse(options: GatehouseOptions): Promise<ServerP
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
   return startServer({
     name,
-    parameters: [...profiling, join(built, 'dist/cli.js'), 'serve'],
+    parameters: [...profiling, ...PARAMETERS, join(built, 'dist/cli.js'), 'serve'],
     cwd: folder,
     env: {
       // As in the image.
       NODE_ENV: 'production',
-      MALLOC_ARENA_MAX: '1',
       DATABASE_URL: databaseUrl,
       GATEHOUSE_ISSUER: ISSUER,
       GATEHOUSE_COOKIE_KEY: KEYS.cookie.toString('base64url'),
@@ -98,7 +98,8 @@ export async function seedGatehouse(databaseUrl: string, people: number): Promis
   try {
     const { sql } = database;
     const context = systemContext;
-    const passwords = new Passwords();
+    // All are registered at once.
+    const passwords = new Passwords({ queueLimit: people });
     await migrate(sql, context.now());
     const rules = rulesFor(sql, oauth21, passwords, context);
     const key = makeKey('keyed-key');

@@ -11,6 +11,10 @@ export interface Target {
   readonly name: string;
   readonly kind: ServerKind;
   readonly process: ServerProcess;
+  /** More nodes of the same: connections go to all in turn. */
+  readonly nodes?: readonly ServerProcess[];
+  /** How many processes serve: each gets as many connections as a lone one does. */
+  readonly serving?: number;
   readonly databaseUrl: string;
 }
 
@@ -31,6 +35,8 @@ export interface Workload {
   readonly servers: readonly ServerKind[];
   /** Milliseconds that p99 is to stay below, where that is the point of it. */
   readonly p99Target?: number;
+  /** How many times as long as asked for it is measured, because its iterations take so long that there are few of them. */
+  readonly stretch?: number;
   /**
    * Makes what an iteration needs (sessions, tokens) at a server.
    * @returns the script of each connection

@@ -6,7 +6,7 @@ import { fapiFlow } from './fapi-flow.ts';
 import { introspectionJwt, introspectionOpaque } from './introspection.ts';
 import { refresh, refreshRotation } from './refresh.ts';
 import { revocation } from './revocation.ts';
-import { introspectionUnderSignIn, signIn, signInFlow } from './sign-in.ts';
+import { introspectionUnderSignIn, signIn, signInFlow, signInReference } from './sign-in.ts';
 import { tokenExchange } from './token-exchange.ts';
 import { userinfo } from './userinfo.ts';
 
@@ -24,6 +24,7 @@ export const workloads: readonly Workload[] = [
   userinfo,
   revocation,
   signIn,
+  signInReference,
   signInFlow,
   introspectionUnderSignIn,
 ];
