@@ -8,7 +8,7 @@
 import Fastify from 'fastify';
 import { resourceServer } from 'gatehouse/resource-server';
 import { drawPicture } from './pictures.ts';
-import { listenOn, whenStartedDirectly } from './settings.ts';
+import { listenOn, stopping, whenStartedDirectly } from './settings.ts';
 import { toldBy } from './story.ts';
 
 export interface ArchiveApiSettings {
@@ -19,7 +19,7 @@ export interface ArchiveApiSettings {
 }
 
 export async function startArchiveApi({ issuer, port, resource }: ArchiveApiSettings) {
-  const app = Fastify();
+  const app = Fastify(stopping);
   await app.register(resourceServer, {
     issuer,
     resource,

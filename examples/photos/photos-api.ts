@@ -10,7 +10,7 @@ import { type AccessToken, ExchangeFault, resourceServer } from 'gatehouse/resou
 import type { ClientSettings } from './gatehouse.ts';
 import { callNext } from './next-api.ts';
 import { PICTURE_NAMES } from './pictures.ts';
-import { listenOn, whenStartedDirectly } from './settings.ts';
+import { listenOn, stopping, whenStartedDirectly } from './settings.ts';
 import { type Told, toldBy } from './story.ts';
 
 /** What the API keeps of a photo; `object` is the picture's name in the storage. */
@@ -60,7 +60,7 @@ export async function startPhotosApi(settings: PhotosApiSettings) {
     return response.text();
   }
 
-  const app = Fastify();
+  const app = Fastify(stopping);
   await app.register(resourceServer, {
     issuer,
     resource,

@@ -17,6 +17,12 @@ const ARCHIVE_API = 'http://localhost:4003';
 /** This machine only; in a container PHOTOS_HOST says `0.0.0.0`, and its published ports say who gets in. */
 export const listenOn = process.env.PHOTOS_HOST ?? 'localhost';
 
+/**
+ * How its servers stop: at once. Fastify alone lets a connection that a request was under way on rest for 72 more seconds, and
+ * whoever pressed Ctrl-C would wait for it.
+ */
+export const stopping = { forceCloseConnections: true } as const;
+
 /** A fault whose message says what to do, so that nobody needs its stack. */
 class SetupFault extends Error {}
 

@@ -9,7 +9,7 @@ import Fastify from 'fastify';
 import { type AccessToken, resourceServer } from 'gatehouse/resource-server';
 import { type ApiCredentials, callNext } from './next-api.ts';
 import { drawPicture } from './pictures.ts';
-import { listenOn, whenStartedDirectly } from './settings.ts';
+import { listenOn, stopping, whenStartedDirectly } from './settings.ts';
 import { type Told, toldBy } from './story.ts';
 
 /** The client is what the API calls itself when it asks about tokens: one with a secret, or with a key of its own. */
@@ -28,7 +28,7 @@ export async function startStorageApi(settings: StorageApiSettings) {
   const { port, resource, archiveApi, ...credentials } = settings;
   const { issuer, clientId } = credentials;
   const fetchFromArchive = callNext(credentials, archiveApi, 'archive.read');
-  const app = Fastify();
+  const app = Fastify(stopping);
   await app.register(resourceServer, {
     issuer,
     resource,

@@ -14,7 +14,7 @@ import { type ClientSettings, discoverGatehouse } from './gatehouse.ts';
 import { html } from './html.ts';
 import { drawPicture } from './pictures.ts';
 import { type Account, beginSignIn, isCsrfTokenOf, Sessions, type Tokens, takeSignIn } from './sessions.ts';
-import { listenOn, whenStartedDirectly } from './settings.ts';
+import { listenOn, stopping, whenStartedDirectly } from './settings.ts';
 import { serveSpa } from './spa-pages.ts';
 import type { Told } from './story.ts';
 import { storySection } from './story-section.ts';
@@ -48,7 +48,7 @@ export async function startWebApp(settings: WebAppSettings) {
     // Lax, not strict: the cookie must come along when Gatehouse sends the browser back to /callback.
     reply.setCookie(COOKIE, id, { path: '/', httpOnly: true, sameSite: 'lax', secure: origin.startsWith('https:') });
 
-  const app = Fastify();
+  const app = Fastify(stopping);
   await app.register(cookie);
   await app.register(formbody);
   // Signing out ends with a redirect to Gatehouse, and browsers hold form-action against redirects as well.
