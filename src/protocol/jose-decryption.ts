@@ -1,5 +1,5 @@
 /**
- * What is encrypted to us: the fourth door to jose (RFC 7516, 7518 §4, §5, 8725).
+ * What is encrypted to us: the third door to jose (RFC 7516, 7518 §4, §5, 8725).
  *
  * Whoever can read the JWKS can encrypt to us, so nothing is learnt about who did, and the header decides nothing. In this
  * order: size, form, an algorithm and a content encryption that are on the lists (before any key is looked for), no header
@@ -8,8 +8,8 @@
  */
 import { createPrivateKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
-import { calculateJwkThumbprint, compactDecrypt, type JWK } from 'jose';
-import type { PublicJwk } from './jose.ts';
+import { compactDecrypt, type JWK } from 'jose';
+import { type PublicJwk, thumbprintOf } from './jose.ts';
 import { checkHeader, JwtRefused, parsePart } from './jose-client.ts';
 
 /**
@@ -39,7 +39,7 @@ const NEW_KEY_PAIR: Record<DecryptionAlg, () => Promise<{ publicKey: KeyObject; 
 export async function generateDecryptionKey(alg: DecryptionAlg): Promise<{ publicJwk: PublicJwk; pkcs8: Buffer }> {
   const { publicKey, privateKey } = await NEW_KEY_PAIR[alg]();
   const jwk = publicKey.export({ format: 'jwk' }) as JWK;
-  const kid = await calculateJwkThumbprint(jwk);
+  const kid = thumbprintOf(jwk);
   return {
     publicJwk: { ...jwk, kid, alg, use: 'enc' },
     pkcs8: privateKey.export({ format: 'der', type: 'pkcs8' }),

@@ -52,7 +52,7 @@ function proofs(demandsNonce: boolean): ConfirmationMethod {
       if (another !== undefined) throw refused('there is more than one');
       const whose = client ?? holder;
       const profile = whose ? profileOf(whose, server.profile) : server.profile;
-      const { claims, thumbprint } = await verified(jwt, clientSigningAlgs(profile));
+      const { claims, thumbprint } = verified(jwt, clientSigningAlgs(profile));
       const { jti, issuedAt } = checkClaims(claims, request);
       const kind = accessToken === undefined ? 'authorization server' : 'protected resource';
       const headers = checkNonce(claims, kind, demandsNonce, request.now, server);
@@ -67,9 +67,9 @@ function proofs(demandsNonce: boolean): ConfirmationMethod {
   };
 }
 
-async function verified(jwt: string, algs: readonly string[]) {
+function verified(jwt: string, algs: readonly string[]) {
   try {
-    return await verifyProofJwt(jwt, { algs, typ: TYP, longest: LONGEST });
+    return verifyProofJwt(jwt, { algs, typ: TYP, longest: LONGEST });
   } catch (error) {
     throw error instanceof JwtRefused ? refused(error.message, error) : error;
   }
