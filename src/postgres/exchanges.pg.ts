@@ -5,7 +5,7 @@ import type { Exchanges, Step } from '../protocol/exchanges.ts';
 import { seconds } from '../protocol/jose.ts';
 import { mintId, sha256 } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
-import { andAllMarked, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
+import { andNotRefused, type Marked, marked, usedMark, withMarks } from './replay-marks.pg.ts';
 
 export function postgresExchanges(database: Sql): Exchanges {
   return {
@@ -18,8 +18,9 @@ export function postgresExchanges(database: Sql): Exchanges {
         acr: authentication.acr,
         amr: authentication.amr,
       };
-      const { rows } = await sql<Spent>`
-        ${withMarks(marks)} recorded AS (
+      const calls = [minted];
+      const { rows } = await sql<Marked>`
+        ${withMarks(calls)} recorded AS (
           INSERT INTO exchanges (id, secret_hash, txn, parent, client_id, subject, user_id, grant_id, actor_grants, lineage, clients, hops,
                                  act, origin, authentication, policy, source, target, scope, audience, cnf, issued_token_type, issued_at,
                                  expires_at, request_id)
@@ -29,10 +30,9 @@ export function postgresExchanges(database: Sql): Exchanges {
                  ${json(signedIn)}, ${call.hops.at(-1)?.policy ?? null}::text, ${step.source ?? null}::text, ${step.target}::text, ${[...step.scope]}::text[],
                  ${[...step.audience]}::text[], ${json(cnf)}, ${step.issuedTokenType}::text, ${now}::timestamptz, ${expiresAt}::timestamptz,
                  ${step.requestId}::text
-          WHERE true ${andAllMarked(marks)}
-          RETURNING id
+          FROM (SELECT 1 AS place) AS q WHERE true ${andNotRefused(calls, 'q.place')}
         )
-        ${spent('recorded', marks)}`.execute(database);
+        SELECT ${marked(calls)}`.execute(database);
       return usedMark(marks, rows[0]);
     },
 

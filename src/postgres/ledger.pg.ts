@@ -17,12 +17,13 @@ import type {
   SignedToken,
   StandingToken,
 } from '../protocol/ledger.ts';
+import type { ReplayMark } from '../protocol/replay.ts';
 import type { Credential } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
 import { asked, gathering, inPlace, type Moment, type Presented } from './gathering.ts';
 import { queueLogouts } from './logout-outbox.pg.ts';
 import { toUser } from './people.pg.ts';
-import { andAllMarked, postgresReplayMarks, type Spent, spent, usedMark, withMarks } from './replay-marks.pg.ts';
+import { andNotRefused, gatheringMarks, type Marked, marked, usedMark, withMarks } from './replay-marks.pg.ts';
 
 const roots = (signInId: RawBuilder<unknown>) => sql`
   LEFT JOIN users u ON u.id = g.user_id
@@ -176,23 +177,12 @@ function toStory(row: ExchangedRow): Pick<StandingToken, 'call' | 'authenticatio
 }
 
 export function postgresLedger(database: Sql): Ledger {
-  const store = gathering((tokens: readonly AccessTokenRecord[]) => storeAll(database, tokens));
+  const record = gatheringMarks((calls: readonly Recording[]) => recordAll(database, calls));
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   const confirm = gathering((presented: readonly PresentedJwt[]) => confirmAll(database, presented));
   return {
     async record(token, marks) {
-      if (!token) return marks.length === 0 ? undefined : postgresReplayMarks(database).claim(marks);
-      if (marks.length === 0) {
-        await store(token);
-        return undefined;
-      }
-      // Not gathered: of two equal proofs in one statement both would be told that theirs was new.
-      const { rows } = await sql<Spent>`
-        ${withMarks(marks)} recorded AS (
-          ${insertingAccessTokens} FROM ${accessTokenRows([[1, token]])} WHERE true ${andAllMarked(marks)} RETURNING id
-        )
-        ${spent('recorded', marks)}`.execute(database);
-      return usedMark(marks, rows[0]);
+      return token || marks.length > 0 ? record({ token, marks }) : undefined;
     },
 
     findAccessToken: (credential: Credential, now: Date) => find({ credential, now }),
@@ -282,19 +272,24 @@ export function postgresLedger(database: Sql): Ledger {
   };
 }
 
-/** In one statement; all of them or, when it fails, none. */
-async function storeAll(database: Sql, tokens: readonly AccessTokenRecord[]): Promise<undefined[]> {
-  await sql`${insertingAccessTokens} FROM ${accessTokenRows(tokens.map((token, index) => [index + 1, token]))}`.execute(
-    database,
-  );
-  return tokens.map(() => undefined);
+interface Recording {
+  readonly token: AccessTokenRecord | undefined;
+  readonly marks: readonly ReplayMark[];
 }
 
-/** From {@link accessTokenRows}, with the grant that the token itself names. */
-const insertingAccessTokens = sql`
-  INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
-  SELECT t.id, t.secret_hash, t.grant_id, t.client_id, string_to_array(t.scope, ' '), t.authorization_details, string_to_array(t.audience, ' '), t.cnf,
-         t.issued_at, t.expires_at`;
+/** In one statement; all that are not refused or, when it fails, none. */
+async function recordAll(database: Sql, calls: readonly Recording[]): Promise<(ReplayMark | undefined)[]> {
+  const tokens = calls.flatMap(({ token }, index) => (token ? [[index + 1, token] as const] : []));
+  const { rows } = await sql<Marked>`
+    ${withMarks(calls)} recorded AS (
+      INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
+      SELECT t.id, t.secret_hash, t.grant_id, t.client_id, string_to_array(t.scope, ' '), t.authorization_details, string_to_array(t.audience, ' '), t.cnf,
+             t.issued_at, t.expires_at
+      FROM ${accessTokenRows(tokens)} WHERE true ${andNotRefused(calls, 't.place')}
+    )
+    SELECT ${marked(calls)}`.execute(database);
+  return calls.map(({ marks }) => usedMark(marks, rows[0]));
+}
 
 /** What belongs to one call of several: its `place`, and the rest. */
 type Placed<T> = readonly (readonly [place: number, T])[];

@@ -1,16 +1,20 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { postgresCodes } from '../../src/features/authorization-code/codes.pg.ts';
+import { postgresPushedRequests } from '../../src/features/par/pushed-requests.pg.ts';
 import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
 import { postgresPendingAuthorizations } from '../../src/postgres/pending-authorizations.pg.ts';
 import { setUserDisabled } from '../../src/postgres/people.pg.ts';
+import { postgresReplayMarks } from '../../src/postgres/replay-marks.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import { NO_CLAIMS, parseClaimsRequest } from '../../src/protocol/claims-request.ts';
+import { OAuthError } from '../../src/protocol/errors.ts';
 import { Parameters } from '../../src/protocol/message.ts';
-import { mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
+import { type ReplayMark, replayMark } from '../../src/protocol/replay.ts';
+import { type Credential, mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import {
   aClient,
   aCode,
@@ -20,6 +24,7 @@ import {
   countOf,
   DAY,
   IDLE,
+  issueCode,
   minted,
   openStore,
   race,
@@ -141,6 +146,139 @@ describe('authorization codes', () => {
         before.map((count) => count + 1),
       );
     }
+  });
+
+  const proofs = (...jtis: string[]): ReplayMark[] =>
+    jtis.map((jti) =>
+      replayMark('test', 'owner', jti, store.now, new OAuthError('invalid_dpop_proof', `${jti} was used before.`)),
+    );
+  const redeemWith = (code: Credential, marks: readonly ReplayMark[], by = codes) =>
+    by.redeem(code, clientId, { ...minted(clientId, store.now).forStore, marks }, store.now);
+
+  it('of one request that comes twenty times at once, to two nodes, one redeems and the others are told of its proof', async () => {
+    const another = postgresCodes(store.another({ poolMax: 10 }).sql);
+    for (let round = 0; round < 10; round += 1) {
+      const { code, grantId } = await issued();
+      const marks = proofs(randomUUID(), randomUUID());
+      const outcomes = await race(20, (index) => redeemWith(code, marks, index % 2 === 0 ? codes : another));
+      // `lost` would end the grant: somebody else has the code.
+      expect(outcomes).toEqual({ redeemed: 1, 'a mark was used': 19 });
+      expect(await codes.find(code, store.now)).toMatchObject({ stands: true, authorization: { grantId } });
+    }
+  });
+
+  it('of twenty redemptions at once with proofs of their own exactly one wins', async () => {
+    const another = postgresCodes(store.another({ poolMax: 10 }).sql);
+    for (let round = 0; round < 5; round += 1) {
+      const { code } = await issued();
+      const before = await countOf(store, 'refresh_tokens');
+      const outcomes = await race(20, (index) =>
+        redeemWith(code, proofs(randomUUID(), randomUUID()), index % 2 === 0 ? codes : another),
+      );
+      expect(outcomes).toEqual({ redeemed: 1, lost: 19 });
+      expect(await countOf(store, 'refresh_tokens')).toBe(before + 1);
+    }
+  });
+
+  it('are not redeemed with a proof that was used, whoever comes with it, and can be with another one', async () => {
+    const [spoilt, good] = [await issued(), await issued()];
+    const [used, ...fresh] = proofs(randomUUID(), randomUUID(), randomUUID());
+    if (!used) throw new Error('three');
+    await postgresReplayMarks(store.sql).claim([used]);
+    const tokens = await countOf(store, 'access_tokens');
+    expect(
+      await Promise.all([redeemWith(spoilt.code, [...fresh.slice(0, 1), used]), redeemWith(good.code, fresh.slice(1))]),
+    ).toEqual([used, 'redeemed']);
+    expect(await countOf(store, 'access_tokens')).toBe(tokens + 1);
+    expect(await redeemWith(spoilt.code, proofs(randomUUID()))).toBe('redeemed');
+  });
+
+  it('that somebody holds are waited for with their proofs, which are good for that and for nothing else', async () => {
+    const [held, free] = [await issued(), await issued()];
+    const marks = proofs(randomUUID(), randomUUID());
+    const { sql: other } = store.another();
+    let waiting: Promise<unknown> = Promise.resolve();
+    const rolledBack = other.transaction().execute(async (transaction) => {
+      await sql`SELECT FROM authorization_codes WHERE id = ${held.code.id} FOR UPDATE`.execute(transaction);
+      waiting = redeemWith(held.code, marks);
+      expect(await redeemWith(free.code, proofs(randomUUID()))).toBe('redeemed');
+      expect(await Promise.race([waiting, sleep(100, 'waiting')])).toBe('waiting');
+      expect(await redeemWith((await issued()).code, marks)).toBe(marks[0]);
+    });
+    await rolledBack;
+    expect(await waiting).toBe('redeemed');
+  });
+
+  describe('of pushed requests', () => {
+    const requests = () => postgresPushedRequests(store.sql);
+    async function pushed() {
+      const credential = mintCredential('pushed_request', store.now, randomBytes);
+      const request = { parameters: new Parameters([]), registration: sha256('x'), expiresAt: store.at(90_000) };
+      await requests().push(credential, clientId, request, []);
+      return {
+        id: credential.id,
+        isOpen: async () => (await requests().find(credential, clientId, store.now)) !== undefined,
+      };
+    }
+
+    it('are made once, of twenty at once on two nodes', async () => {
+      const another = postgresCodes(store.another({ poolMax: 10 }).sql);
+      const { signIn } = await issued();
+      for (let round = 0; round < 5; round += 1) {
+        const request = await pushed();
+        const grants = await countOf(store, 'grants');
+        const outcomes = await race(20, async (index) => {
+          const by = index % 2 === 0 ? codes : another;
+          return (await issueCode(by, clientId, signIn, { now: store.now, pushedRequestId: request.id })).outcome;
+        });
+        expect(outcomes).toEqual({ issued: 1, gone: 19 });
+        expect(await countOf(store, 'grants')).toBe(grants + 1);
+        expect(await request.isOpen()).toBe(false);
+      }
+    });
+
+    it('are made together with others, each for its own', async () => {
+      const [first, second] = [await pushed(), await pushed()];
+      const { signIn } = await issued();
+      const all = await Promise.all(
+        [first.id, first.id, undefined, second.id].map((pushedRequestId) =>
+          issueCode(codes, clientId, signIn, {
+            now: store.now,
+            ...(pushedRequestId !== undefined && { pushedRequestId }),
+          }),
+        ),
+      );
+      expect(all.map(({ outcome }) => outcome).toSorted()).toEqual(['gone', 'issued', 'issued', 'issued']);
+      expect([await first.isOpen(), await second.isOpen()]).toEqual([false, false]);
+      for (const { outcome, code } of all)
+        expect((await codes.find(code, store.now)) !== undefined).toBe(outcome === 'issued');
+    });
+
+    it('that somebody holds hold up nobody else', async () => {
+      const [held, free] = [await pushed(), await pushed()];
+      const { signIn } = await issued();
+      const issue = async ({ id }: { id: string }) =>
+        (await issueCode(codes, clientId, signIn, { now: store.now, pushedRequestId: id })).outcome;
+      const { sql: other } = store.another();
+      let waiting: Promise<unknown> = Promise.resolve();
+      await other.transaction().execute(async (transaction) => {
+        await sql`UPDATE pushed_requests SET consumed_at = ${store.now} WHERE id = ${held.id}`.execute(transaction);
+        waiting = issue(held);
+        expect(await issue(free)).toBe('issued');
+        expect(await Promise.race([waiting, sleep(100, 'waiting')])).toBe('waiting');
+      });
+      expect(await waiting).toBe('gone');
+    });
+
+    it('are not used up where the sign-in has ended', async () => {
+      const request = await pushed();
+      const { signIn, session } = await issued();
+      await postgresSessions(store.sql, IDLE).end(session, store.now);
+      expect((await issueCode(codes, clientId, signIn, { now: store.now, pushedRequestId: request.id })).outcome).toBe(
+        'gone',
+      );
+      expect(await request.isOpen()).toBe(true);
+    });
   });
 
   it('lose for another client, another secret, and after their minute, and can be redeemed all the same', async () => {

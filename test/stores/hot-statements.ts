@@ -163,12 +163,15 @@ const issued = (name: string, by: { pending: boolean; pushed: boolean }) =>
       ...(by.pending ? ['pending_authorizations'] : []),
       ...(by.pushed ? ['pushed_requests'] : []),
     ],
-    of: (database) => (caller) =>
-      issueCode(database, caller.clientId, caller.signIn, {
-        now: caller.at,
-        ...(by.pending && { pendingId: caller.pendingId }),
-        ...(by.pushed && { pushedRequestId: caller.pushedRequest.id }),
-      }),
+    of: (database) => {
+      const codes = postgresCodes(database);
+      return (caller) =>
+        issueCode(codes, caller.clientId, caller.signIn, {
+          now: caller.at,
+          ...(by.pending && { pendingId: caller.pendingId }),
+          ...(by.pushed && { pushedRequestId: caller.pushedRequest.id }),
+        });
+    },
   }) satisfies HotStatement;
 
 const FULL: Given = { opaque: true, refreshToken: true, marks: false };
@@ -178,13 +181,11 @@ const alone: readonly HotStatement[] = [
   {
     ...issued('a code is issued, but not with those of others', { pending: false, pushed: false }),
     inVain: true,
-    of: (database) => (caller) =>
-      issueCode(
-        database,
-        caller.clientId,
-        { ...caller.signIn, id: mintId(caller.at, randomBytes) },
-        { now: caller.at },
-      ),
+    of: (database) => {
+      const codes = postgresCodes(database);
+      return (caller) =>
+        issueCode(codes, caller.clientId, { ...caller.signIn, id: mintId(caller.at, randomBytes) }, { now: caller.at });
+    },
   },
   {
     ...redeemed(FULL),

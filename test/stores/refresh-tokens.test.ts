@@ -1,8 +1,12 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresRefreshTokens } from '../../src/features/refresh-token/refresh-tokens.pg.ts';
 import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
 import { keepPartitions } from '../../src/postgres/partitions.ts';
+import { postgresReplayMarks } from '../../src/postgres/replay-marks.pg.ts';
+import { OAuthError } from '../../src/protocol/errors.ts';
+import { type ReplayMark, replayMark } from '../../src/protocol/replay.ts';
 import { mintCredential, sha256 } from '../../src/protocol/secrets.ts';
 import { countOf, DAY, HOUR, minted, openStore, race, type Store, someTokens } from './store.ts';
 
@@ -68,6 +72,54 @@ describe('refresh tokens', () => {
     expect(await use(store.at(HOUR + 1))).toEqual(store.at(HOUR + 1 + 14 * DAY));
     expect(await use(store.at(2 * HOUR))).toEqual(store.at(HOUR + 1 + 14 * DAY));
     expect(await use(store.at(2 * HOUR + 2))).toEqual(store.at(2 * HOUR + 2 + 14 * DAY));
+  });
+
+  it('that stay are used also while somebody holds them, whose note of it is as good', async () => {
+    const { refreshToken, clientId } = await someTokens(store);
+    const later = store.at(2 * HOUR);
+    await keepPartitions(store.sql, later);
+    await store
+      .another()
+      .sql.transaction()
+      .execute(async (transaction) => {
+        await sql`SELECT FROM refresh_tokens WHERE id = ${refreshToken.id} FOR UPDATE`.execute(transaction);
+        const { forStore } = minted(clientId, later);
+        expect(
+          await tokens.use(refreshToken, { ...forStore, refreshToken: undefined }, store.at(20 * DAY), later),
+        ).toBe('used');
+      });
+    expect((await tokens.find(refreshToken, later))?.expiresAt).toEqual(store.at(14 * DAY));
+  });
+
+  it('are neither used nor rotated with a proof that was used, and are with another one', async () => {
+    const { refreshToken, clientId } = await someTokens(store);
+    const proofOf = (jti: string) =>
+      replayMark('test', 'owner', jti, store.now, new OAuthError('invalid_dpop_proof', 'It was used before.'));
+    const [used, ...fresh] = [randomUUID(), randomUUID(), randomUUID()].map(proofOf);
+    if (!used) throw new Error('three');
+    await keepPartitions(store.sql, store.now);
+    await postgresReplayMarks(store.sql).claim([used]);
+    const before = await countOf(store, 'access_tokens');
+    const use = (mark: ReplayMark) => {
+      const { forStore } = minted(clientId, store.now);
+      return tokens.use(
+        refreshToken,
+        { ...forStore, marks: [mark], refreshToken: undefined },
+        store.at(DAY),
+        store.now,
+      );
+    };
+    const rotate = (mark: ReplayMark) =>
+      tokens.rotate(
+        refreshToken,
+        randomBytes(1),
+        { ...minted(clientId, store.now).forStore, marks: [mark] },
+        store.now,
+      );
+    expect([await use(used), await rotate(used)]).toEqual([used, used]);
+    expect(await countOf(store, 'access_tokens')).toBe(before);
+    expect([await use(fresh[0] ?? used), await rotate(fresh[1] ?? used)]).toEqual(['used', 'rotated']);
+    expect(await countOf(store, 'access_tokens')).toBe(before + 2);
   });
 
   it('used by twenty at once give each an access token', async () => {

@@ -149,16 +149,21 @@ export interface GrantOptions {
   readonly codeChallenge?: string | null;
 }
 
-/** Issues a code, and with it a grant. */
-export function aCode(store: Filled, clientId: string, signIn: SignIn, options: GrantOptions = {}) {
-  return issueCode(store.sql, clientId, signIn, { now: store.now, ...options });
+interface IssueOptions extends GrantOptions {
+  readonly pushedRequestId?: string;
 }
 
+/** Issues a code, and with it a grant. */
+export function aCode(store: Filled, clientId: string, signIn: SignIn, options: IssueOptions = {}) {
+  return issueCode(postgresCodes(store.sql), clientId, signIn, { now: store.now, ...options });
+}
+
+/** The same by a store of the caller's: calls on one store can go together. */
 export async function issueCode(
-  database: Sql,
+  codes: ReturnType<typeof postgresCodes>,
   clientId: string,
   signIn: SignIn,
-  options: GrantOptions & { now: Date; pushedRequestId?: string },
+  options: IssueOptions & { now: Date },
 ) {
   const { now, pushedRequestId, sessionBound = false, pendingId, scope = ['photos.read'], firstParty = true } = options;
   const { claims = NO_CLAIMS, codeChallenge = 'challenge' } = options;
@@ -190,7 +195,7 @@ export async function issueCode(
   };
   const code = mintCredential('authorization_code', now, randomBytes);
   const grantId = mintId(now, randomBytes);
-  const outcome = await postgresCodes(database).issue(
+  const outcome = await codes.issue(
     {
       code,
       expiresAt: new Date(now.getTime() + 60_000),

@@ -5,9 +5,9 @@
  *   together ──▶ rows that nobody holds at this moment, `SKIP LOCKED` ──▶ done
  *                     └── not done, for whatever reason ──▶ the same statement for this caller alone, which waits, and says why
  *
- * So callers in one statement never wait for a lock: two nodes to whom the same codes are presented in another order cannot block each
- * other, nor can one person's sign-out hold up the others. Alone goes also who brings marks to be claimed, or answers a
- * pending or pushed request.
+ * So callers in one statement never wait for a lock on what they spend: two nodes to whom the same codes are presented in another order
+ * cannot block each other, nor can one person's sign-out hold up the others. Marks are claimed together, and who goes alone
+ * afterwards has them. Alone goes also who answers a pending request, or asks for claims beyond a scope.
  */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
@@ -23,7 +23,14 @@ import {
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
-import { andAllMarked, type Outcome, outcome, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
+import {
+  andNotRefused,
+  gatheringMarks,
+  type Outcome,
+  outcome,
+  outcomes,
+  withMarks,
+} from '../../postgres/replay-marks.pg.ts';
 import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
 import type { ReplayMark } from '../../protocol/replay.ts';
@@ -45,28 +52,26 @@ interface Row extends GrantRow {
 export function postgresCodes(database: Sql): Codes {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   const issueTogether = gathering((issuing: readonly Issuing[]) => issueAll(database, issuing));
-  const redeemTogether = gathering(async (redeeming: readonly Redeeming[]) => {
-    const { places } = await redeemAll(database, redeeming);
-    return done(redeeming, places);
-  });
+  const redeemTogether = gatheringMarks((redeeming: readonly Redeeming[]) =>
+    redeemAll(database, redeeming, 'SKIP LOCKED'),
+  );
   return {
     async issue(code: NewCode, now: Date) {
-      const { request, pendingId, pushedRequestId } = code.approved;
+      const { request, pendingId } = code.approved;
       const claims = claimsBeyondScope(request.claims, request.scope);
-      const isPlain = pendingId === undefined && pushedRequestId === undefined && claims.length === 0;
+      const isPlain = pendingId === undefined && claims.length === 0;
       if (isPlain && (await issueTogether({ code, now }))) return 'issued';
-      const [issued] = await issueAll(database, [{ code, now }], { claims, pendingId, pushedRequestId, now });
+      const [issued] = await issueAll(database, [{ code, now }], { claims, pendingId, now });
       return issued ? 'issued' : 'gone';
     },
 
     find: (code: Credential, now: Date) => find({ credential: code, now }),
 
     async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
-      const { marks } = minted;
       const call = { code, clientId, minted, now };
-      if (marks.length === 0 && (await redeemTogether(call))) return 'redeemed';
-      const { places, marked } = await redeemAll(database, [call], marks);
-      return places.length > 0 ? 'redeemed' : (usedMark(marks, { marked }) ?? 'lost');
+      const together = await redeemTogether({ ...call, marks: minted.marks });
+      const [outcome] = together === undefined ? await redeemAll(database, [{ ...call, marks: [] }]) : [together];
+      return outcome === 'done' ? 'redeemed' : (outcome ?? 'lost');
     },
 
     async revokeReplayed(grantId: string, now: Date) {
@@ -85,7 +90,6 @@ interface Alone {
   /** Asked for by name, beyond its scope: the person has allowed them too. */
   readonly claims: readonly string[];
   readonly pendingId: string | undefined;
-  readonly pushedRequestId: string | undefined;
   readonly now: Date;
 }
 
@@ -96,8 +100,10 @@ interface Alone {
  */
 async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alone): Promise<boolean[]> {
   const column = <T>(of: (code: NewCode, now: Date) => T) => issuing.map(({ code, now }) => of(code, now));
+  const pushedRequests = column(({ approved }) => approved.pushedRequestId ?? null);
+  const arePushed = pushedRequests.some((id) => id !== null);
   const approved = sql`q JOIN standing s ON s.place = q.place
-    AND ${alone?.pushedRequestId === undefined ? sql`true` : sql`EXISTS (SELECT FROM used)`}
+    AND ${arePushed ? sql`(q.pushed_request_id IS NULL OR q.place IN (SELECT place FROM used))` : sql`true`}
     AND ${alone?.pendingId === undefined ? sql`true` : sql`EXISTS (SELECT FROM answered)`}`;
   const { rows } = await sql<{ place: number }>`
     WITH q AS (
@@ -123,6 +129,7 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
         unnest(${column(({ approved }) => approved.request.dpopJkt ?? null)}::text[]) AS dpop_jkt,
         unnest(${column(({ approved }) => approved.request.nonce ?? null)}::text[]) AS nonce,
         unnest(${column(({ expiresAt }) => expiresAt)}::timestamptz[]) AS expires_at,
+        unnest(${pushedRequests}::uuid[]) AS pushed_request_id,
         unnest(${issuing.map((_call, index) => index + 1)}::integer[]) AS place
     ), standing AS (
       SELECT q.place, u.id AS user_id, u.epoch AS user_epoch, coalesce(k.epoch, 0) AS consent_epoch
@@ -136,8 +143,8 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
           k.revoked_at IS NULL AND k.scope @> string_to_array(q.scope, ' ') AND k.claims @> ${[...(alone?.claims ?? [])]}::text[]))
       -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
       FOR SHARE OF i ${alone ? sql`` : sql`SKIP LOCKED`}
-    )${alone?.pushedRequestId === undefined ? sql`` : using(alone.pushedRequestId, alone.now)}
-    ${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, alone.pushedRequestId !== undefined, alone.now)}, granted AS (
+    )${arePushed ? using(alone === undefined) : sql``}
+    ${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, arePushed, alone.now)}, granted AS (
       INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
                           resources, claims, auth_time, acr, amr, created_at, expires_at)
       SELECT q.grant_id, q.client_id, s.user_id, s.user_epoch, s.consent_epoch, q.sign_in_id, q.session_bound, string_to_array(q.scope, ' '), q.details,
@@ -157,10 +164,12 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
 
 // What a request did not come by is no part of its statement: each table in a plan costs, also where nothing is done to it.
 
-/** A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3). */
-const using = (pushedRequestId: string, now: Date) => sql`, used AS (
-  UPDATE pushed_requests SET consumed_at = ${now}
-  WHERE id = ${pushedRequestId}::uuid AND consumed_at IS NULL AND EXISTS (SELECT FROM standing) RETURNING id
+/** A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3): a row is updated once. */
+const using = (together: boolean) => sql`, usable AS (
+  SELECT p.id, q.now, q.place FROM q JOIN standing s ON s.place = q.place JOIN pushed_requests p ON p.id = q.pushed_request_id
+  WHERE p.consumed_at IS NULL FOR UPDATE OF p ${together ? sql`SKIP LOCKED` : sql``}
+), used AS (
+  UPDATE pushed_requests p SET consumed_at = usable.now FROM usable WHERE p.id = usable.id RETURNING usable.place
 )`;
 
 /** Only with a grant to show for it: else the client is still to be told that there is none. */
@@ -174,31 +183,29 @@ interface Redeeming {
   readonly code: Credential;
   readonly clientId: string;
   readonly minted: Minted;
+  /** Those that are still to be claimed. */
+  readonly marks: readonly ReplayMark[];
   readonly now: Date;
 }
 
 /**
  * Uses codes up and stores what was minted for them.
- * @param marks of the one caller whose statement it is; without them those are left out that somebody holds
+ * @param locked whether those are left out that somebody holds, or waited for
  */
-async function redeemAll(
-  database: Sql,
-  redeeming: readonly Redeeming[],
-  marks?: readonly ReplayMark[],
-): Promise<Outcome> {
+async function redeemAll(database: Sql, redeeming: readonly Redeeming[], locked?: 'SKIP LOCKED') {
   const { rows } = await sql<Outcome>`
-    ${withMarks(marks ?? [])} valid AS (
+    ${withMarks(redeeming)} valid AS (
       SELECT a.id, q.now, q.place
       FROM unnest(
         ${redeeming.map(({ code }) => code.id)}::uuid[], ${redeeming.map(({ code }) => code.hash)}::bytea[],
         ${redeeming.map(({ clientId }) => clientId)}::text[], ${redeeming.map(({ now }) => now)}::timestamptz[]
       ) WITH ORDINALITY AS q (id, secret_hash, client_id, now, place)
       JOIN authorization_codes a ON a.id = q.id AND a.secret_hash = q.secret_hash
-      WHERE a.client_id = q.client_id AND a.redeemed_at IS NULL AND a.expires_at > q.now ${andAllMarked(marks ?? [])}
+      WHERE a.client_id = q.client_id AND a.redeemed_at IS NULL AND a.expires_at > q.now ${andNotRefused(redeeming, 'q.place')}
         AND EXISTS (
           SELECT FROM grants g LEFT JOIN sign_ins i ON i.id = g.sign_in_id
           WHERE g.id = a.grant_id AND ${signInStands(sql`q.now`)})
-      FOR UPDATE OF a ${marks ? sql`` : sql`SKIP LOCKED`}
+      FOR UPDATE OF a ${locked ? sql`SKIP LOCKED` : sql``}
     ), redeemed AS (
       -- Of two callers with one code one has it: a row is updated once.
       UPDATE authorization_codes a SET redeemed_at = valid.now FROM valid WHERE a.id = valid.id
@@ -207,8 +214,8 @@ async function redeemAll(
       redeeming.map(({ minted }) => minted),
       'redeemed',
     )}
-    ${outcome('redeemed', marks ?? [])}`.execute(database);
-  return rows[0] ?? { places: [], marked: null };
+    ${outcome('redeemed', redeeming)}`.execute(database);
+  return outcomes(redeeming, rows[0]);
 }
 
 async function findAll(database: Sql, presented: readonly Presented[]): Promise<(IssuedCode | undefined)[]> {

@@ -1,37 +1,75 @@
 /** Pushed requests in PostgreSQL: each verb one statement. They are used up where codes are issued (codes.pg.ts). */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { andAllMarked, type Spent, spent, usedMark, withMarks } from '../../postgres/replay-marks.pg.ts';
+import { gathering, inPlace } from '../../postgres/gathering.ts';
+import {
+  andNotRefused,
+  gatheringMarks,
+  type Marked,
+  marked,
+  usedMark,
+  withMarks,
+} from '../../postgres/replay-marks.pg.ts';
 import { Parameters } from '../../protocol/message.ts';
-import type { PushedRequests } from './index.ts';
+import type { ReplayMark } from '../../protocol/replay.ts';
+import type { Credential } from '../../protocol/secrets.ts';
+import type { PushedRequest, PushedRequests } from './index.ts';
 
 interface Row {
+  place: number;
   parameters: [string, string][];
   registration: Buffer;
 }
 
 export function postgresPushedRequests(database: Sql): PushedRequests {
+  const push = gatheringMarks((calls: readonly Pushing[]) => pushAll(database, calls));
+  const find = gathering((calls: readonly Finding[]) => findAll(database, calls));
   return {
-    async push({ id, hash }, clientId, { parameters, registration, expiresAt }, marks) {
-      const { rows } = await sql<Spent>`
-        ${withMarks(marks)} pushed AS (
-          INSERT INTO pushed_requests (id, secret_hash, client_id, parameters, registration, expires_at)
-          SELECT ${id}::uuid, ${hash}::bytea, ${clientId}::text, ${JSON.stringify(parameters.pairs())}::jsonb,
-                 ${registration}::bytea, ${expiresAt}::timestamptz
-          WHERE true ${andAllMarked(marks)}
-          RETURNING id
-        )
-        ${spent('pushed', marks)}`.execute(database);
-      return rows[0]?.spent ? undefined : usedMark(marks, rows[0]);
-    },
-
-    async find({ id, hash }, clientId, now) {
-      const { rows } = await sql<Row>`
-        SELECT parameters, registration FROM pushed_requests
-        WHERE id = ${id} AND secret_hash = ${hash} AND client_id = ${clientId}
-          AND expires_at > ${now} AND consumed_at IS NULL`.execute(database);
-      const [row] = rows;
-      return row && { parameters: new Parameters(row.parameters), registration: row.registration };
-    },
+    push: (credential, clientId, request, marks) => push({ credential, clientId, request, marks }),
+    find: (credential, clientId, now) => find({ credential, clientId, now }),
   };
+}
+
+interface Pushing {
+  readonly credential: Credential;
+  readonly clientId: string;
+  readonly request: PushedRequest & { readonly expiresAt: Date };
+  readonly marks: readonly ReplayMark[];
+}
+
+async function pushAll(database: Sql, calls: readonly Pushing[]): Promise<(ReplayMark | undefined)[]> {
+  const { rows } = await sql<Marked>`
+    ${withMarks(calls)} pushed AS (
+      INSERT INTO pushed_requests (id, secret_hash, client_id, parameters, registration, expires_at)
+      SELECT q.id, q.secret_hash, q.client_id, q.parameters, q.registration, q.expires_at
+      FROM unnest(
+        ${calls.map(({ credential }) => credential.id)}::uuid[], ${calls.map(({ credential }) => credential.hash)}::bytea[],
+        ${calls.map(({ clientId }) => clientId)}::text[],
+        ${calls.map(({ request }) => JSON.stringify(request.parameters.pairs()))}::jsonb[],
+        ${calls.map(({ request }) => request.registration)}::bytea[], ${calls.map(({ request }) => request.expiresAt)}::timestamptz[]
+      ) WITH ORDINALITY AS q (id, secret_hash, client_id, parameters, registration, expires_at, place)
+      WHERE true ${andNotRefused(calls, 'q.place')}
+    )
+    SELECT ${marked(calls)}`.execute(database);
+  return calls.map(({ marks }) => usedMark(marks, rows[0]));
+}
+
+interface Finding {
+  readonly credential: Credential;
+  readonly clientId: string;
+  readonly now: Date;
+}
+
+async function findAll(database: Sql, calls: readonly Finding[]): Promise<(PushedRequest | undefined)[]> {
+  const { rows } = await sql<Row>`
+    SELECT q.place::integer, p.parameters, p.registration
+    FROM unnest(
+      ${calls.map(({ credential }) => credential.id)}::uuid[], ${calls.map(({ credential }) => credential.hash)}::bytea[],
+      ${calls.map(({ clientId }) => clientId)}::text[], ${calls.map(({ now }) => now)}::timestamptz[]
+    ) WITH ORDINALITY AS q (id, secret_hash, client_id, now, place)
+    JOIN pushed_requests p ON p.id = q.id AND p.secret_hash = q.secret_hash AND p.client_id = q.client_id
+    WHERE p.expires_at > q.now AND p.consumed_at IS NULL`.execute(database);
+  return inPlace(rows, calls.length).map(
+    (row) => row && { parameters: new Parameters(row.parameters), registration: row.registration },
+  );
 }

@@ -1,7 +1,7 @@
 /** Refresh tokens in PostgreSQL: each verb one guarded statement. */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { asked, done, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
+import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   type GrantRow,
   grantColumns,
@@ -12,12 +12,11 @@ import {
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
 import {
-  andAllMarked,
+  andNotRefused,
+  gatheringMarks,
   type Outcome,
   outcome,
-  type Spent,
-  spent,
-  usedMark,
+  outcomes,
   withMarks,
 } from '../../postgres/replay-marks.pg.ts';
 import type { Confirmation } from '../../protocol/confirmation.ts';
@@ -40,35 +39,23 @@ interface Row extends GrantRow {
 
 export function postgresRefreshTokens(database: Sql): RefreshTokens {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
-  const rotateTogether = gathering(async (rotating: readonly Rotating[]) => {
-    const { places } = await rotateAll(database, rotating);
-    return done(rotating, places);
-  });
+  const rotateTogether = gatheringMarks((rotating: readonly Rotating[]) =>
+    rotateAll(database, rotating, 'SKIP LOCKED'),
+  );
+  const use = gatheringMarks((using: readonly Using[]) => useAll(database, using));
   return {
     find: (token: Credential, now: Date) => find({ credential: token, now }),
 
     async rotate(token: Credential, successor: Buffer, minted: Minted, now: Date) {
-      const { marks } = minted;
       const call = { token, successor, minted, now };
-      if (marks.length === 0 && (await rotateTogether(call))) return 'rotated';
-      const { places, marked } = await rotateAll(database, [call], marks);
-      return places.length > 0 ? 'rotated' : (usedMark(marks, { marked }) ?? 'lost');
+      const together = await rotateTogether({ ...call, marks: minted.marks });
+      const [outcome] = together === undefined ? await rotateAll(database, [{ ...call, marks: [] }]) : [together];
+      return outcome === 'done' ? 'rotated' : (outcome ?? 'lost');
     },
 
     async use(token: Credential, minted: Minted, expiresAt: Date, now: Date) {
-      const { marks } = minted;
-      const { rows } = await sql<Spent>`
-        ${withMarks(marks)} used AS (
-          SELECT 1 AS place, grant_id, client_id FROM refresh_tokens
-          WHERE id = ${token.id} AND secret_hash = ${token.hash} ${andAllMarked(marks)}
-        ), touched AS (
-          UPDATE refresh_tokens SET last_used_at = ${now}, expires_at = ${expiresAt}
-          WHERE id = ${token.id} AND secret_hash = ${token.hash} AND rotated_at IS NULL
-            AND coalesce(last_used_at, issued_at) < ${new Date(now.getTime() - TOUCH_EVERY)}
-            AND EXISTS (SELECT FROM used)
-        )${storing([minted], 'used')}
-        ${spent('used', marks)}`.execute(database);
-      return rows[0]?.spent ? 'used' : (usedMark(marks, rows[0]) ?? 'lost');
+      const outcome = await use({ token, minted, marks: minted.marks, expiresAt, now });
+      return outcome === 'done' ? 'used' : (outcome ?? 'lost');
     },
 
     async revokeReused(grantId: string, now: Date) {
@@ -101,32 +88,66 @@ function toHeld(row: Row): HeldRefreshToken {
   };
 }
 
+interface Using {
+  readonly token: Credential;
+  readonly minted: Minted;
+  readonly marks: readonly ReplayMark[];
+  /** Of the token, once it is used. */
+  readonly expiresAt: Date;
+  readonly now: Date;
+}
+
+/** Uses tokens that stay: stores what was minted, and notes the use of those whose last one was noted some time ago. */
+async function useAll(database: Sql, using: readonly Using[]) {
+  const { rows } = await sql<Outcome>`
+    ${withMarks(using)} used AS (
+      SELECT t.id, t.grant_id, t.client_id, t.rotated_at, coalesce(t.last_used_at, t.issued_at) AS last_used_at, q.now, q.unused_since, q.expires_at, q.place
+      FROM unnest(
+        ${using.map(({ token }) => token.id)}::uuid[], ${using.map(({ token }) => token.hash)}::bytea[],
+        ${using.map(({ now }) => now)}::timestamptz[], ${using.map(({ now }) => new Date(now.getTime() - TOUCH_EVERY))}::timestamptz[],
+        ${using.map(({ expiresAt }) => expiresAt)}::timestamptz[]
+      ) WITH ORDINALITY AS q (id, secret_hash, now, unused_since, expires_at, place)
+      JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
+      WHERE true ${andNotRefused(using, 'q.place')}
+    ), free AS (
+      -- Whoever holds one is noting a use, or ends it.
+      SELECT t.id, used.now, used.expires_at FROM used JOIN refresh_tokens t ON t.id = used.id
+      WHERE used.rotated_at IS NULL AND used.last_used_at < used.unused_since FOR UPDATE OF t SKIP LOCKED
+    ), touched AS (
+      UPDATE refresh_tokens t SET last_used_at = free.now, expires_at = free.expires_at FROM free
+      WHERE t.id = free.id AND t.rotated_at IS NULL
+    )${storing(
+      using.map(({ minted }) => minted),
+      'used',
+    )}
+    ${outcome('used', using)}`.execute(database);
+  return outcomes(using, rows[0]);
+}
+
 interface Rotating {
   readonly token: Credential;
   readonly successor: Buffer;
   readonly minted: Minted;
+  /** Those that are still to be claimed. */
+  readonly marks: readonly ReplayMark[];
   readonly now: Date;
 }
 
 /**
  * Replaces tokens, of one caller or of several that come together, as codes are redeemed (codes.pg.ts).
- * @param marks of the one caller whose statement it is; without them those are left out that somebody holds
+ * @param locked whether those are left out that somebody holds, or waited for
  */
-async function rotateAll(
-  database: Sql,
-  rotating: readonly Rotating[],
-  marks?: readonly ReplayMark[],
-): Promise<Outcome> {
+async function rotateAll(database: Sql, rotating: readonly Rotating[], locked?: 'SKIP LOCKED') {
   const { rows } = await sql<Outcome>`
-    ${withMarks(marks ?? [])} valid AS (
+    ${withMarks(rotating)} valid AS (
       SELECT t.id, q.now, q.successor, q.place
       FROM unnest(
         ${rotating.map(({ token }) => token.id)}::uuid[], ${rotating.map(({ token }) => token.hash)}::bytea[],
         ${rotating.map(({ successor }) => successor)}::bytea[], ${rotating.map(({ now }) => now)}::timestamptz[]
       ) WITH ORDINALITY AS q (id, secret_hash, successor, now, place)
       JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
-      WHERE t.rotated_at IS NULL AND t.expires_at > q.now ${andAllMarked(marks ?? [])}
-      FOR UPDATE OF t ${marks ? sql`` : sql`SKIP LOCKED`}
+      WHERE t.rotated_at IS NULL AND t.expires_at > q.now ${andNotRefused(rotating, 'q.place')}
+      FOR UPDATE OF t ${locked ? sql`SKIP LOCKED` : sql``}
     ), rotated AS (
       -- Of two callers with one token one has it: a row is updated once.
       UPDATE refresh_tokens t SET rotated_at = valid.now, successor = valid.successor FROM valid WHERE t.id = valid.id
@@ -135,6 +156,6 @@ async function rotateAll(
       rotating.map(({ minted }) => minted),
       'rotated',
     )}
-    ${outcome('rotated', marks ?? [])}`.execute(database);
-  return rows[0] ?? { places: [], marked: null };
+    ${outcome('rotated', rotating)}`.execute(database);
+  return outcomes(rotating, rows[0]);
 }
