@@ -338,7 +338,8 @@ export function toClient(record: ClientRecord): Client {
  * @returns `undefined` for unknown and disabled ones alike
  */
 export async function findClient(catalogue: Catalogue, id: string | undefined): Promise<Client | undefined> {
-  if (id === undefined || id.length > 512) return undefined;
+  // PostgreSQL has no text with a NUL in it.
+  if (id === undefined || id.length > 512 || id.includes('\0')) return undefined;
   const client = await catalogue.client(id);
   return client === undefined || client.disabled ? undefined : client;
 }

@@ -6,8 +6,8 @@
  * goes when nothing in it could be accepted any more. A proof cannot be moved to another bucket: its time is signed.
  * The neighbouring buckets are looked at too, for a `jti` that is used again with another time.
  *
- * Marks are collected on the way and claimed with the one statement that changes something: what is refused for another
- * reason (a nonce that was missing, say) burns nothing.
+ * Marks are collected on the way and claimed with what changes something: what is refused before that for another reason (a nonce that was
+ * missing, say) burns nothing.
  */
 import type { OAuthError } from './errors.ts';
 import { idFloor, sha256 } from './secrets.ts';
@@ -26,6 +26,17 @@ export interface ReplayMarks {
    * @returns the one that was used before, or `undefined` when all were new
    */
   claim(marks: readonly ReplayMark[]): Promise<ReplayMark | undefined>;
+}
+
+/** All that a request brings: for its authentication, and for the key that it proves to hold. */
+export function marksOf({
+  marks,
+  possession,
+}: {
+  readonly marks: readonly ReplayMark[];
+  readonly possession: { readonly marks: readonly ReplayMark[] } | undefined;
+}): readonly ReplayMark[] {
+  return [...marks, ...(possession?.marks ?? [])];
 }
 
 const BUCKET = 10 * 60_000;
@@ -49,7 +60,7 @@ export function replayMark(kind: string, owner: string, jti: string, at: Date, r
 }
 
 /**
- * Claims marks at once, for endpoints that change nothing else.
+ * Claims marks at once, for what changes nothing else, and for what is done to others: a request that was caught and is sent again must not be able to.
  * @throws OAuthError the refusal of the one that was used before
  */
 export async function claimMarks(marks: readonly ReplayMark[], store: ReplayMarks): Promise<void> {

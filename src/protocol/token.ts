@@ -21,6 +21,7 @@ import { OAuthError } from './errors.ts';
 import type { ClientRequest, GrantType, Minted, TokenRequest, VerifiedGrant } from './feature.ts';
 import { mintIdToken } from './id-token.ts';
 import { type EndpointResponse, extended } from './message.ts';
+import { marksOf } from './replay.ts';
 import { mintCredential } from './secrets.ts';
 import { narrow, type Target } from './target.ts';
 
@@ -32,7 +33,7 @@ export async function token(asked: ClientRequest, server: AuthorizationServer): 
   // 3
   const possession = await provePossession(asked, client, server);
   const request: TokenRequest = extended(asked, { possession });
-  const marks = [...asked.marks, ...(possession?.marks ?? [])];
+  const marks = marksOf(request);
   // 4
   const grant = await grantType.verify(request, server);
   const { authorization } = grant;

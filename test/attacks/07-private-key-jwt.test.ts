@@ -107,6 +107,7 @@ describe('a client assertion under FAPI', () => {
     ['about nobody', () => signed({ sub: undefined })],
     ['by nobody', () => signed({ iss: undefined })],
     ['about a person', () => signed({ iss: world.alice, sub: world.alice })],
+    ['about a client whose name no database can hold', () => signed({ iss: '\0', sub: '\0' })],
     ['about an unknown client', () => signed({ iss: 'nobody', sub: 'nobody' })],
     ['with the key of another client', () => world.evil.key.sign(claims())],
     ['with the key of another client under its kid', () => world.evil.key.sign(claims(), { kid: 'app-key' })],

@@ -44,6 +44,7 @@ export async function redeemWith(
   flow: { code: string; verifier: string },
   key: ProofKey | undefined,
   client: 'web' | 'spa' = 'web',
+  proof = key && proofFor(world, key, TOKEN),
 ) {
   const fields = {
     grant_type: 'authorization_code',
@@ -51,7 +52,7 @@ export async function redeemWith(
     code_verifier: flow.verifier,
     redirect_uri: client === 'web' ? WEB_REDIRECT : SPA_REDIRECT,
   };
-  const headers = key ? { dpop: await proofFor(world, key, TOKEN) } : {};
+  const headers = proof ? { dpop: await proof } : {};
   return client === 'web'
     ? post(`${world.issuer}/token`, fields, { basic: world.web, headers })
     : post(`${world.issuer}/token`, { ...fields, client_id: world.spa.id }, { headers });
@@ -62,9 +63,10 @@ export async function refreshWith(
   refreshToken: string,
   key: ProofKey | undefined,
   client: 'web' | 'spa' = 'web',
+  proof = key && proofFor(world, key, TOKEN),
 ) {
   const fields = { grant_type: 'refresh_token', refresh_token: refreshToken };
-  const headers = key ? { dpop: await proofFor(world, key, TOKEN) } : {};
+  const headers = proof ? { dpop: await proof } : {};
   return client === 'web'
     ? post(`${world.issuer}/token`, fields, { basic: world.web, headers })
     : post(`${world.issuer}/token`, { ...fields, client_id: world.spa.id }, { headers });

@@ -14,7 +14,7 @@ import { OAuthError } from '../../protocol/errors.ts';
 import type { ApprovedRequest, Feature, GrantType, Minted, ResponseType } from '../../protocol/feature.ts';
 import { verifierMatches } from '../../protocol/pkce.ts';
 import { withQuery } from '../../protocol/redirect-uri.ts';
-import type { ReplayMark } from '../../protocol/replay.ts';
+import { claimMarks, marksOf, type ReplayMark } from '../../protocol/replay.ts';
 import { type Credential, mintCredential, mintId, parseCredential } from '../../protocol/secrets.ts';
 
 export interface NewCode {
@@ -48,7 +48,7 @@ export interface Codes {
   issue(code: NewCode, now: Date): Promise<'issued' | 'gone'>;
   find(code: Credential, now: Date): Promise<IssuedCode | undefined>;
   /**
-   * Uses the code up and stores what was minted. One statement; `lost` changes nothing.
+   * Uses the code up and stores what was minted. One statement, two where somebody holds the code; `lost` stores nothing.
    * @returns the mark that was used before, when it failed for that
    */
   redeem(code: Credential, clientId: string, minted: Minted, now: Date): Promise<'redeemed' | 'lost' | ReplayMark>;
@@ -107,7 +107,8 @@ function refreshLifetime({ request }: ApprovedRequest): number | undefined {
 function codeGrant(codes: Codes): GrantType {
   return {
     name: 'authorization_code',
-    async verify({ parameters, client, possession, now, trace }) {
+    async verify(request, server) {
+      const { parameters, client, possession, now, trace } = request;
       const text = parameters.get('code');
       if (text === undefined) throw new OAuthError('invalid_request', 'code is required.');
       const credential = parseCredential('authorization_code', text);
@@ -128,7 +129,11 @@ function codeGrant(codes: Codes): GrantType {
         await codes.revokeReplayed(grantId, now);
         throw refused();
       };
-      if (code.redeemed) await replayed();
+      if (code.redeemed) {
+        // A request that was caught, and is sent again as it was, ends nothing: whoever sends it need hold no key.
+        await claimMarks(marksOf(request), server.replayMarks);
+        await replayed();
+      }
       if (!code.stands || code.expiresAt <= now) throw refused();
       return {
         authorization: { ...code.authorization, client },

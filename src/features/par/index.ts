@@ -18,7 +18,7 @@ import type { ClientRequest, Feature, RequestSource } from '../../protocol/featu
 import { type EndpointResponse, Parameters } from '../../protocol/message.ts';
 import { profileOf } from '../../protocol/profile.ts';
 import { resolveReturnAddress } from '../../protocol/redirect-uri.ts';
-import type { ReplayMark } from '../../protocol/replay.ts';
+import { marksOf, type ReplayMark } from '../../protocol/replay.ts';
 import { unwrap } from '../../protocol/request-source.ts';
 import { resolveResponseMode } from '../../protocol/response.ts';
 import { type Credential, equals, mintCredential, parseCredential } from '../../protocol/secrets.ts';
@@ -88,7 +88,7 @@ async function push(
   const possession = await proofAtPush(request, dpopJkt, server);
 
   const { value, ...credential } = mintCredential('pushed_request', now, server.context.random);
-  const marks = [...request.marks, ...(possession?.marks ?? [])];
+  const marks = marksOf({ ...request, possession });
   const snapshot = {
     parameters: bound(parameters.only(AUTHORIZATION_PARAMETERS), possession?.cnf.jkt ?? dpopJkt),
     registration: registrationOf(client, server.profile),

@@ -21,7 +21,7 @@ import { type Confirmation, confirms } from '../../protocol/confirmation.ts';
 import { OAuthError } from '../../protocol/errors.ts';
 import type { Feature, GrantType, Minted, TokenRequest } from '../../protocol/feature.ts';
 import { profileOf } from '../../protocol/profile.ts';
-import type { ReplayMark } from '../../protocol/replay.ts';
+import { claimMarks, marksOf, type ReplayMark } from '../../protocol/replay.ts';
 import { type Credential, deriveKey, parseCredential, seal, unseal } from '../../protocol/secrets.ts';
 
 export interface HeldRefreshToken {
@@ -38,7 +38,7 @@ export interface HeldRefreshToken {
 
 export interface RefreshTokens {
   find(token: Credential, now: Date): Promise<HeldRefreshToken | undefined>;
-  /** Replaces a current token; one statement, exactly one winner. */
+  /** Replaces a current token; one statement, two where somebody holds it; exactly one winner. */
   rotate(token: Credential, successor: Buffer, minted: Minted, now: Date): Promise<'rotated' | 'lost' | ReplayMark>;
   /** Stores a new access token of a token that stays; extends its idle time to `expiresAt`, written once an hour at most. */
   use(token: Credential, minted: Minted, expiresAt: Date, now: Date): Promise<'used' | 'lost' | ReplayMark>;
@@ -79,7 +79,7 @@ function refreshGrant(store: RefreshTokens): GrantType {
       // Before the reuse of a rotated one is looked at: whoever lacks the key can end nobody's grant.
       if (held.cnf && !confirms(possession, held.cnf)) throw refused();
       if (held.rotatedAt) {
-        const successor = await retry(token, held, request, store, server);
+        const successor = await retry(token, held, request, marksOf(request), store, server);
         return {
           authorization: { ...held.authorization, client },
           newRefreshToken: false,
@@ -143,8 +143,8 @@ function rotated(store: RefreshTokens, token: Credential, request: TokenRequest,
     if (outcome !== 'lost') throw outcome.refusal;
     const held = await store.find(token, request.now);
     if (!held?.stands || !held.rotatedAt) throw refused();
-    const successor = await retry(token, held, request, store, server);
     // Its marks were claimed by the statement that lost.
+    const successor = await retry(token, held, request, [], store, server);
     return retried(store, successor, request, server)({ ...minted, marks: [], refreshToken: undefined });
   };
 }
@@ -166,12 +166,14 @@ function retried(
 
 /**
  * Opens the successor of a rotated token.
- * @throws OAuthError after the window, when the grant has been ended
+ * @param marks to be claimed before anything is ended: a request that was caught, and is sent again as it was, ends nothing
+ * @throws OAuthError after the window, when the grant has been ended, or a mark was used before
  */
 async function retry(
   token: Credential,
   held: HeldRefreshToken,
   { now, trace }: TokenRequest,
+  marks: readonly ReplayMark[],
   store: RefreshTokens,
   server: AuthorizationServer,
 ): Promise<{ value: string; token: Credential }> {
@@ -181,6 +183,7 @@ async function retry(
     const successor = parseCredential('refresh_token', value);
     if (value !== undefined && successor) return { value, token: successor };
   }
+  await claimMarks(marks, server.replayMarks);
   trace.event = 'refresh_token_reused';
   await store.revokeReused(held.authorization.grantId ?? '', now);
   throw refused();
