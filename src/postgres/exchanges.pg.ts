@@ -5,7 +5,7 @@ import type { Exchanges, Step } from '../protocol/exchanges.ts';
 import { seconds } from '../protocol/jose.ts';
 import { mintId, sha256 } from '../protocol/secrets.ts';
 import type { Sql } from './database.ts';
-import { andNotRefused, type Marked, marked, usedMark, withMarks } from './replay-marks.pg.ts';
+import { andNotRefused, type Marked, selectMarked, usedMark, withMarks } from './replay-marks.pg.ts';
 
 export function postgresExchanges(database: Sql): Exchanges {
   return {
@@ -18,6 +18,7 @@ export function postgresExchanges(database: Sql): Exchanges {
         acr: authentication.acr,
         amr: authentication.amr,
       };
+      // Not gathered: a row has twenty-five columns, some of them lists of their own.
       const calls = [minted];
       const { rows } = await sql<Marked>`
         ${withMarks(calls)} recorded AS (
@@ -32,7 +33,7 @@ export function postgresExchanges(database: Sql): Exchanges {
                  ${step.requestId}::text
           FROM (SELECT 1 AS place) AS q WHERE true ${andNotRefused(calls, 'q.place')}
         )
-        SELECT ${marked(calls)}`.execute(database);
+        SELECT ${selectMarked(calls)}`.execute(database);
       return usedMark(marks, rows[0]);
     },
 

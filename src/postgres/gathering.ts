@@ -6,7 +6,8 @@
  *                                                          └──none──▶ waits until a statement comes back
  *
  * Who comes alone goes alone and at once, unless two statements are under way: then it waits for one of them, a fraction of a millisecond as a
- * rule, and for as long as a statement may take at the worst. So what is gathered must not wait for anybody's lock.
+ * rule, and for as long as a statement may take at the worst. So what is gathered must not wait for a lock whose holder may wait: for no row;
+ * a mark is held for one statement that waits for none (replay-marks.pg.ts).
  *
  * Callers share a statement, never each other's rows, and not each other's faults: where it fails, and not because the database is away, each is
  * sent alone. A statement that failed has written nothing.
@@ -71,12 +72,26 @@ export function gathering<Call, Answer>(
       const answers = await send(aboard.map(({ call }) => call));
       for (const [place, { resolve }] of aboard.entries()) resolve(answers[place] as Answer);
     } catch (error) {
-      if (aboard.length === 1 || error instanceof Unavailable) for (const { reject } of aboard) reject(error);
-      else
-        for (const one of aboard) await send([one.call]).then(([answer]) => one.resolve(answer as Answer), one.reject);
+      await oneByOne(aboard, error);
     } finally {
       underWay -= 1;
       schedule();
+    }
+  };
+  /** @param error what the statement of all of them ended with */
+  const oneByOne = async (aboard: readonly Waiting<Call, Answer>[], error: unknown) => {
+    let last = error;
+    for (const { call, resolve, reject } of aboard) {
+      // Of those who would wait for the same silence each in turn the last would wait for all.
+      if (aboard.length === 1 || last instanceof Unavailable) reject(last);
+      else
+        await send([call]).then(
+          ([answer]) => resolve(answer as Answer),
+          (own) => {
+            last = own;
+            reject(own);
+          },
+        );
     }
   };
   const schedule = () => {
@@ -100,11 +115,6 @@ export function inPlace<Row extends { readonly place: number }>(
   const placed = new Array<Row | undefined>(count).fill(undefined);
   for (const row of rows) placed[row.place - 1] = row;
   return placed;
-}
-
-/** For calls that were done or not: whether each one's place is among those that were. */
-export function done(calls: readonly unknown[], places: readonly number[]): boolean[] {
-  return calls.map((_call, index) => places.includes(index + 1));
 }
 
 /** A credential that is looked up, in the moment of its request. */

@@ -23,7 +23,15 @@ import type { Sql } from './database.ts';
 import { asked, gathering, inPlace, type Moment, type Presented } from './gathering.ts';
 import { queueLogouts } from './logout-outbox.pg.ts';
 import { toUser } from './people.pg.ts';
-import { andNotRefused, gatheringMarks, type Marked, marked, usedMark, withMarks } from './replay-marks.pg.ts';
+import {
+  andNotRefused,
+  gatheringMarks,
+  type Marked,
+  postgresReplayMarks,
+  selectMarked,
+  usedMark,
+  withMarks,
+} from './replay-marks.pg.ts';
 
 const roots = (signInId: RawBuilder<unknown>) => sql`
   LEFT JOIN users u ON u.id = g.user_id
@@ -177,12 +185,14 @@ function toStory(row: ExchangedRow): Pick<StandingToken, 'call' | 'authenticatio
 }
 
 export function postgresLedger(database: Sql): Ledger {
+  const replayMarks = postgresReplayMarks(database);
   const record = gatheringMarks((calls: readonly Recording[]) => recordAll(database, calls));
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   const confirm = gathering((presented: readonly PresentedJwt[]) => confirmAll(database, presented));
   return {
     async record(token, marks) {
-      return token || marks.length > 0 ? record({ token, marks }) : undefined;
+      if (token) return record({ token, marks });
+      return marks.length > 0 ? replayMarks.claim(marks) : undefined;
     },
 
     findAccessToken: (credential: Credential, now: Date) => find({ credential, now }),
@@ -273,13 +283,13 @@ export function postgresLedger(database: Sql): Ledger {
 }
 
 interface Recording {
-  readonly token: AccessTokenRecord | undefined;
+  readonly token: AccessTokenRecord;
   readonly marks: readonly ReplayMark[];
 }
 
 /** In one statement; all that are not refused or, when it fails, none. */
 async function recordAll(database: Sql, calls: readonly Recording[]): Promise<(ReplayMark | undefined)[]> {
-  const tokens = calls.flatMap(({ token }, index) => (token ? [[index + 1, token] as const] : []));
+  const tokens = calls.map(({ token }, index) => [index + 1, token] as const);
   const { rows } = await sql<Marked>`
     ${withMarks(calls)} recorded AS (
       INSERT INTO access_tokens (id, secret_hash, grant_id, client_id, scope, authorization_details, audience, cnf, issued_at, expires_at)
@@ -287,7 +297,7 @@ async function recordAll(database: Sql, calls: readonly Recording[]): Promise<(R
              t.issued_at, t.expires_at
       FROM ${accessTokenRows(tokens)} WHERE true ${andNotRefused(calls, 't.place')}
     )
-    SELECT ${marked(calls)}`.execute(database);
+    SELECT ${selectMarked(calls)}`.execute(database);
   return calls.map(({ marks }) => usedMark(marks, rows[0]));
 }
 

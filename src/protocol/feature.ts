@@ -85,7 +85,7 @@ export interface VerifiedGrant {
 
 /** What was made and must be stored by `spend`. */
 export interface Minted {
-  /** Claimed by the same statement: unless all are new, nothing is spent. */
+  /** Claimed by the statement that spends, or by one before it: unless all are new, nothing is spent. */
   readonly marks: readonly ReplayMark[];
   /** Of an opaque access token. */
   readonly accessToken: AccessTokenRecord | undefined;

@@ -1,5 +1,5 @@
 /**
- * What is encrypted to us: the third door to jose (RFC 7516, 7518 §4, §5, 8725).
+ * What is encrypted to us, and the door to jose for it (RFC 7516, 7518 §4, §5, 8725).
  *
  * Whoever can read the JWKS can encrypt to us, so nothing is learnt about who did, and the header decides nothing. In this
  * order: size, form, an algorithm and a content encryption that are on the lists (before any key is looked for), no header

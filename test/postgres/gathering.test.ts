@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { done, gathering, inPlace } from '../../src/postgres/gathering.ts';
+import { gathering, inPlace } from '../../src/postgres/gathering.ts';
 import { Unavailable } from '../../src/protocol/errors.ts';
 
 /** A database that answers when it is told to, and remembers what it was sent. */
@@ -107,6 +107,20 @@ describe('callers that come together', () => {
     ]);
   });
 
+  it('do not wait one after the other where the database falls silent over one of them', async () => {
+    const { sent, ask } = fakeStatement();
+    const settled = Promise.allSettled([1, 2, 3].map(ask));
+    await turn();
+    sent[0]?.fail(new Error('one of them is bad'));
+    await expect.poll(() => sent.length).toBe(2);
+    sent[1]?.fail(new Unavailable('silent'));
+    const reasons = (await settled).map(
+      (outcome) => outcome.status === 'rejected' && outcome.reason instanceof Unavailable,
+    );
+    expect(reasons).toEqual([true, true, true]);
+    expect(sent).toHaveLength(2);
+  });
+
   it('share that the database is away, and the next ones are served again', async () => {
     const { sent, ask } = fakeStatement();
     const asked = [1, 2].map(ask);
@@ -127,5 +141,4 @@ it('rows go to the calls they belong to, whatever their order, and nobody gets a
     { place: 1, name: 'a' },
   ];
   expect(inPlace(rows, 4)).toEqual([{ place: 1, name: 'a' }, undefined, { place: 3, name: 'c' }, undefined]);
-  expect(done(['w', 'x', 'y', 'z'], [3, 1])).toEqual([true, false, true, false]);
 });

@@ -11,9 +11,8 @@ import { setUserDisabled } from '../../src/postgres/people.pg.ts';
 import { postgresReplayMarks } from '../../src/postgres/replay-marks.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import { NO_CLAIMS, parseClaimsRequest } from '../../src/protocol/claims-request.ts';
-import { OAuthError } from '../../src/protocol/errors.ts';
 import { Parameters } from '../../src/protocol/message.ts';
-import { type ReplayMark, replayMark } from '../../src/protocol/replay.ts';
+import type { ReplayMark } from '../../src/protocol/replay.ts';
 import { type Credential, mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import {
   aClient,
@@ -23,10 +22,12 @@ import {
   consented,
   countOf,
   DAY,
+  deadlocksIn,
   IDLE,
   issueCode,
   minted,
   openStore,
+  proofs,
   race,
   type Store,
 } from './store.ts';
@@ -148,10 +149,6 @@ describe('authorization codes', () => {
     }
   });
 
-  const proofs = (...jtis: string[]): ReplayMark[] =>
-    jtis.map((jti) =>
-      replayMark('test', 'owner', jti, store.now, new OAuthError('invalid_dpop_proof', `${jti} was used before.`)),
-    );
   const redeemWith = (code: Credential, marks: readonly ReplayMark[], by = codes) =>
     by.redeem(code, clientId, { ...minted(clientId, store.now).forStore, marks }, store.now);
 
@@ -159,7 +156,7 @@ describe('authorization codes', () => {
     const another = postgresCodes(store.another({ poolMax: 10 }).sql);
     for (let round = 0; round < 10; round += 1) {
       const { code, grantId } = await issued();
-      const marks = proofs(randomUUID(), randomUUID());
+      const marks = proofs(store.now, randomUUID(), randomUUID());
       const outcomes = await race(20, (index) => redeemWith(code, marks, index % 2 === 0 ? codes : another));
       // `lost` would end the grant: somebody else has the code.
       expect(outcomes).toEqual({ redeemed: 1, 'a mark was used': 19 });
@@ -173,7 +170,7 @@ describe('authorization codes', () => {
       const { code } = await issued();
       const before = await countOf(store, 'refresh_tokens');
       const outcomes = await race(20, (index) =>
-        redeemWith(code, proofs(randomUUID(), randomUUID()), index % 2 === 0 ? codes : another),
+        redeemWith(code, proofs(store.now, randomUUID(), randomUUID()), index % 2 === 0 ? codes : another),
       );
       expect(outcomes).toEqual({ redeemed: 1, lost: 19 });
       expect(await countOf(store, 'refresh_tokens')).toBe(before + 1);
@@ -182,7 +179,7 @@ describe('authorization codes', () => {
 
   it('are not redeemed with a proof that was used, whoever comes with it, and can be with another one', async () => {
     const [spoilt, good] = [await issued(), await issued()];
-    const [used, ...fresh] = proofs(randomUUID(), randomUUID(), randomUUID());
+    const [used, ...fresh] = proofs(store.now, randomUUID(), randomUUID(), randomUUID());
     if (!used) throw new Error('three');
     await postgresReplayMarks(store.sql).claim([used]);
     const tokens = await countOf(store, 'access_tokens');
@@ -190,22 +187,22 @@ describe('authorization codes', () => {
       await Promise.all([redeemWith(spoilt.code, [...fresh.slice(0, 1), used]), redeemWith(good.code, fresh.slice(1))]),
     ).toEqual([used, 'redeemed']);
     expect(await countOf(store, 'access_tokens')).toBe(tokens + 1);
-    expect(await redeemWith(spoilt.code, proofs(randomUUID()))).toBe('redeemed');
+    expect(await redeemWith(spoilt.code, proofs(store.now, randomUUID()))).toBe('redeemed');
   });
 
   it('that somebody holds are waited for with their proofs, which are good for that and for nothing else', async () => {
     const [held, free] = [await issued(), await issued()];
-    const marks = proofs(randomUUID(), randomUUID());
+    const marks = proofs(store.now, randomUUID(), randomUUID());
     const { sql: other } = store.another();
     let waiting: Promise<unknown> = Promise.resolve();
-    const rolledBack = other.transaction().execute(async (transaction) => {
+    const released = other.transaction().execute(async (transaction) => {
       await sql`SELECT FROM authorization_codes WHERE id = ${held.code.id} FOR UPDATE`.execute(transaction);
       waiting = redeemWith(held.code, marks);
-      expect(await redeemWith(free.code, proofs(randomUUID()))).toBe('redeemed');
+      expect(await redeemWith(free.code, proofs(store.now, randomUUID()))).toBe('redeemed');
       expect(await Promise.race([waiting, sleep(100, 'waiting')])).toBe('waiting');
       expect(await redeemWith((await issued()).code, marks)).toBe(marks[0]);
     });
-    await rolledBack;
+    await released;
     expect(await waiting).toBe('redeemed');
   });
 
@@ -279,6 +276,30 @@ describe('authorization codes', () => {
       );
       expect(await request.isOpen()).toBe(true);
     });
+  });
+
+  it('on two nodes that redeem many in opposite order, with the same proofs, neither node waits for the other for ever', async () => {
+    const another = postgresCodes(store.another({ poolMax: 10 }).sql);
+    for (let round = 0; round < 5; round += 1) {
+      const all = await Promise.all(
+        Array.from({ length: 15 }, async () => ({
+          ...(await issued()),
+          marks: proofs(store.now, randomUUID(), randomUUID()),
+        })),
+      );
+      const redeemed = (by: typeof codes, those: typeof all) =>
+        Promise.all(
+          those.map(async ({ code, marks }) => ((await redeemWith(code, marks, by)) === 'redeemed' ? code.id : '')),
+        );
+      const won = await Promise.all([redeemed(codes, all), redeemed(another, all.toReversed())]);
+      expect(
+        won
+          .flat()
+          .filter((id) => id !== '')
+          .toSorted(),
+      ).toEqual(all.map(({ code }) => code.id).toSorted());
+    }
+    expect(await deadlocksIn(store)).toBe(0);
   });
 
   it('lose for another client, another secret, and after their minute, and can be redeemed all the same', async () => {

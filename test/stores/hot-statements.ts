@@ -178,15 +178,23 @@ const FULL: Given = { opaque: true, refreshToken: true, marks: false };
 
 /** What cannot be done together with others' is tried alone. */
 const alone: readonly HotStatement[] = [
-  {
-    ...issued('a code is issued, but not with those of others', { pending: false, pushed: false }),
+  ...[false, true].map((pushed) => ({
+    ...issued(`a code is issued${pushed ? ' for a pushed request' : ''}, but not with those of others`, {
+      pending: false,
+      pushed,
+    }),
     inVain: true,
-    of: (database) => {
+    of: (database: Sql) => {
       const codes = postgresCodes(database);
-      return (caller) =>
-        issueCode(codes, caller.clientId, { ...caller.signIn, id: mintId(caller.at, randomBytes) }, { now: caller.at });
+      return ({ clientId, signIn, pushedRequest, at }: Caller) =>
+        issueCode(
+          codes,
+          clientId,
+          { ...signIn, id: mintId(at, randomBytes) },
+          { now: at, ...(pushed && { pushedRequestId: pushedRequest.id }) },
+        );
     },
-  },
+  })),
   {
     ...redeemed(FULL),
     name: 'a code is redeemed, but not with those of others',
@@ -196,21 +204,18 @@ const alone: readonly HotStatement[] = [
       return (caller) => codes.redeem(caller.code, 'another client', mintedBy(caller, FULL), caller.at);
     },
   },
-  ...[true, false].map((refreshToken) => ({
-    ...refreshed({ ...FULL, refreshToken }),
-    name: `a refresh token ${refreshToken ? 'is rotated' : 'that stays is used'}, but not with those of others`,
+  {
+    ...refreshed(FULL),
+    name: 'a refresh token is rotated, but not with those of others',
     inVain: true,
-    of: (database: Sql) => {
+    of: (database) => {
       const tokens = postgresRefreshTokens(database);
-      return (caller: Caller) => {
+      return (caller) => {
         const unknown = { ...caller.refreshToken, hash: randomBytes(32) };
-        const mint = mintedBy(caller, { ...FULL, refreshToken });
-        return refreshToken
-          ? tokens.rotate(unknown, randomBytes(32), mint, caller.at)
-          : tokens.use(unknown, mint, caller.at, caller.at);
+        return tokens.rotate(unknown, randomBytes(32), mintedBy(caller, FULL), caller.at);
       };
     },
-  })),
+  },
 ];
 
 const pushed = (name: string, marks: boolean) =>

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresAccess } from '../../src/features/account/access.pg.ts';
 import { deleteClient, setClientDisabled } from '../../src/postgres/clients.pg.ts';
@@ -15,7 +15,9 @@ import {
   DAY,
   HOUR,
   IDLE,
+  minted,
   openStore,
+  proofs,
   race,
   type Store,
   someTokens,
@@ -204,6 +206,28 @@ describe('the ledger', () => {
     await setClientDisabled(store.sql, clientId, true, store.now);
     expect(await ledger.findAccessToken(token, store.now)).toBeUndefined();
     expect(await ledger.confirm(signed, store.now)).toBeUndefined();
+  });
+
+  it('records no token for a proof that was used, also where both come together', async () => {
+    const clientId = await aClient(store);
+    const [used, fresh, twice] = proofs(store.now, randomUUID(), randomUUID(), randomUUID());
+    if (!used || !fresh || !twice) throw new Error('three');
+    await ledger.record(undefined, [used]);
+    const recorded = await Promise.all(
+      [[], [used], [fresh], [twice], [twice]].map(async (marks) => {
+        const { accessToken, forStore } = minted(clientId, store.now);
+        const answer = await ledger.record(forStore.accessToken, marks);
+        return { answer, stands: (await ledger.findAccessToken(accessToken, store.now)) !== undefined };
+      }),
+    );
+    expect(recorded).toEqual([
+      { answer: undefined, stands: true },
+      { answer: used, stands: false },
+      { answer: undefined, stands: true },
+      { answer: undefined, stands: true },
+      { answer: twice, stands: false },
+    ]);
+    expect(await ledger.record(undefined, [fresh])).toBe(fresh);
   });
 
   it('confirms no signed token of a grant or client that never was', async () => {

@@ -1,14 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { postgresRefreshTokens } from '../../src/features/refresh-token/refresh-tokens.pg.ts';
 import { postgresLedger } from '../../src/postgres/ledger.pg.ts';
 import { keepPartitions } from '../../src/postgres/partitions.ts';
 import { postgresReplayMarks } from '../../src/postgres/replay-marks.pg.ts';
-import { OAuthError } from '../../src/protocol/errors.ts';
-import { type ReplayMark, replayMark } from '../../src/protocol/replay.ts';
+import type { ReplayMark } from '../../src/protocol/replay.ts';
 import { mintCredential, sha256 } from '../../src/protocol/secrets.ts';
-import { countOf, DAY, HOUR, minted, openStore, race, type Store, someTokens } from './store.ts';
+import { countOf, DAY, HOUR, minted, openStore, proofs, race, type Store, someTokens } from './store.ts';
 
 describe('refresh tokens', () => {
   let store: Store;
@@ -93,9 +93,7 @@ describe('refresh tokens', () => {
 
   it('are neither used nor rotated with a proof that was used, and are with another one', async () => {
     const { refreshToken, clientId } = await someTokens(store);
-    const proofOf = (jti: string) =>
-      replayMark('test', 'owner', jti, store.now, new OAuthError('invalid_dpop_proof', 'It was used before.'));
-    const [used, ...fresh] = [randomUUID(), randomUUID(), randomUUID()].map(proofOf);
+    const [used, ...fresh] = proofs(store.now, randomUUID(), randomUUID(), randomUUID());
     if (!used) throw new Error('three');
     await keepPartitions(store.sql, store.now);
     await postgresReplayMarks(store.sql).claim([used]);
@@ -120,6 +118,48 @@ describe('refresh tokens', () => {
     expect(await countOf(store, 'access_tokens')).toBe(before);
     expect([await use(fresh[0] ?? used), await rotate(fresh[1] ?? used)]).toEqual(['used', 'rotated']);
     expect(await countOf(store, 'access_tokens')).toBe(before + 2);
+  });
+
+  it('of one request that comes twenty times at once, to two nodes, one is answered and the others are told of its proof', async () => {
+    await keepPartitions(store.sql, store.now);
+    const another = postgresRefreshTokens(store.another({ poolMax: 10 }).sql);
+    const nodeOf = (index: number) => (index % 2 === 0 ? tokens : another);
+    const { refreshToken, clientId } = await someTokens(store);
+    const given = () => minted(clientId, store.now).forStore;
+    for (let round = 0; round < 10; round += 1) {
+      const before = await countOf(store, 'access_tokens');
+      const marks = proofs(store.now, randomUUID(), randomUUID());
+      const used = await race(20, (index) =>
+        nodeOf(index).use(refreshToken, { ...given(), marks, refreshToken: undefined }, store.at(DAY), store.now),
+      );
+      expect(used).toEqual({ used: 1, 'a mark was used': 19 });
+      expect(await countOf(store, 'access_tokens')).toBe(before + 1);
+    }
+    const marks = proofs(store.now, randomUUID(), randomUUID());
+    // `lost` would be a token that was used again.
+    expect(
+      await race(20, (index) => nodeOf(index).rotate(refreshToken, randomBytes(1), { ...given(), marks }, store.now)),
+    ).toEqual({ rotated: 1, 'a mark was used': 19 });
+  });
+
+  it('that somebody holds are waited for with their proofs, and hold up nobody else', async () => {
+    await keepPartitions(store.sql, store.now);
+    const [held, free] = [await someTokens(store), await someTokens(store)];
+    const rotate = ({ refreshToken, clientId }: typeof held) => {
+      const marks = proofs(store.now, randomUUID());
+      return tokens.rotate(refreshToken, randomBytes(1), { ...minted(clientId, store.now).forStore, marks }, store.now);
+    };
+    let waiting: Promise<unknown> = Promise.resolve();
+    await store
+      .another()
+      .sql.transaction()
+      .execute(async (transaction) => {
+        await sql`SELECT FROM refresh_tokens WHERE id = ${held.refreshToken.id} FOR UPDATE`.execute(transaction);
+        waiting = rotate(held);
+        expect(await rotate(free)).toBe('rotated');
+        expect(await Promise.race([waiting, sleep(100, 'waiting')])).toBe('waiting');
+      });
+    expect(await waiting).toBe('rotated');
   });
 
   it('used by twenty at once give each an access token', async () => {

@@ -8,7 +8,7 @@ import { OAuthError } from '../../src/protocol/errors.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { type ReplayMark, type ReplayMarks, replayMark } from '../../src/protocol/replay.ts';
 import { mintCredential, sha256 } from '../../src/protocol/secrets.ts';
-import { countOf, openStore, race, type Store } from './store.ts';
+import { countOf, deadlocksIn, openStore, race, type Store } from './store.ts';
 
 const BUCKET = 600_000;
 
@@ -62,6 +62,26 @@ describe('replay marks in PostgreSQL', () => {
     expect(await countOf(store, 'pushed_requests')).toBe(before + 1);
   });
 
+  it('that were used keep what they came for from being kept, and nothing else in the same statement', async () => {
+    const requests = postgresPushedRequests(store.sql);
+    const [used, fresh] = [mark(randomUUID()), mark(randomUUID())];
+    await here.claim([used]);
+    const pushed = await Promise.all(
+      [[], [used], [fresh], [fresh]].map(async (marks) => {
+        const { value: _value, ...credential } = mintCredential('pushed_request', store.now, randomBytes);
+        const request = { parameters: new Parameters([]), registration: sha256('x'), expiresAt: store.at(90_000) };
+        const answer = await requests.push(credential, 'web', request, marks);
+        return { answer, kept: (await requests.find(credential, 'web', store.now)) !== undefined };
+      }),
+    );
+    expect(pushed).toEqual([
+      { answer: undefined, kept: true },
+      { answer: used, kept: false },
+      { answer: undefined, kept: true },
+      { answer: fresh, kept: false },
+    ]);
+  });
+
   it('know a jti again that comes with another time, in the same bucket and in both beside it', async () => {
     for (const [first, second] of [
       [begin, begin + BUCKET - 1],
@@ -105,10 +125,7 @@ describe('replay marks in PostgreSQL', () => {
           .toSorted(),
       ).toEqual(marks.map(({ id }) => id).toSorted());
     }
-    // Where they do, PostgreSQL ends one of them after a second, which would then be sent again call by call: nothing but this tells.
-    const [statistics] = await store.rows(sql<{ deadlocks: string }>`
-      SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`);
-    expect(statistics?.deadlocks).toBe('0');
+    expect(await deadlocksIn(store)).toBe(0);
   });
 
   it('do not know it two buckets on: no proof lives that long', async () => {
@@ -131,6 +148,11 @@ describe('replay marks in PostgreSQL', () => {
     await keepPartitions(store.sql, later);
     expect(await kept()).toEqual([]);
     await keepPartitions(store.sql, store.now);
+  });
+
+  it('are not new a second time in one call', async () => {
+    const one = mark(randomUUID());
+    await expect(here.claim([one, one])).resolves.toBe(one);
   });
 
   it('say which of several was used before', async () => {

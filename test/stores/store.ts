@@ -10,10 +10,11 @@ import { postgresPendingAuthorizations } from '../../src/postgres/pending-author
 import { createUser } from '../../src/postgres/people.pg.ts';
 import { postgresSessions } from '../../src/postgres/sessions.pg.ts';
 import { type ClaimsRequest, NO_CLAIMS } from '../../src/protocol/claims-request.ts';
+import { OAuthError } from '../../src/protocol/errors.ts';
 import type { ApprovedRequest, Minted } from '../../src/protocol/feature.ts';
 import { Parameters } from '../../src/protocol/message.ts';
 import { resolveReturnAddress } from '../../src/protocol/redirect-uri.ts';
-import type { ReplayMark } from '../../src/protocol/replay.ts';
+import { type ReplayMark, replayMark } from '../../src/protocol/replay.ts';
 import { type Credential, mintCredential, mintId, sha256 } from '../../src/protocol/secrets.ts';
 import { PASSWORD_AUTHENTICATION, type SignIn } from '../../src/protocol/session.ts';
 import { clientOf } from '../protocol/samples.ts';
@@ -248,6 +249,20 @@ export function minted(clientId: string, now: Date, grantId?: string) {
     },
   };
   return { accessToken, refreshToken, forStore };
+}
+
+/** Marks of proofs with these ids, or new ones. */
+export function proofs(now: Date, ...jtis: string[]): ReplayMark[] {
+  return jtis.map((jti) =>
+    replayMark('test', 'owner', jti, now, new OAuthError('invalid_dpop_proof', `${jti} was used before.`)),
+  );
+}
+
+/** How often statements waited for each other until PostgreSQL ended one: it is sent again call by call, so nothing else tells. */
+export async function deadlocksIn(store: Filled): Promise<number> {
+  const [row] = await store.rows(sql<{ deadlocks: number }>`
+    SELECT deadlocks::integer FROM pg_stat_database WHERE datname = current_database()`);
+  return row?.deadlocks ?? Number.NaN;
 }
 
 /** A person's whole authorization of a client, down to the tokens. */

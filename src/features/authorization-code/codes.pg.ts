@@ -2,16 +2,14 @@
  * Authorization codes in PostgreSQL: each verb one statement, for one caller or for several that come together
  * (src/postgres/gathering.ts).
  *
- *   together ──▶ rows that nobody holds at this moment, `SKIP LOCKED` ──▶ done
- *                     └── not done, for whatever reason ──▶ the same statement for this caller alone, which waits, and says why
- *
- * So callers in one statement never wait for a lock on what they spend: two nodes to whom the same codes are presented in another order
- * cannot block each other, nor can one person's sign-out hold up the others. Marks are claimed together, and who goes alone
- * afterwards has them. Alone goes also who answers a pending request, or asks for claims beyond a scope.
+ * Callers in one statement wait for no lock: what somebody holds at this moment is left out (`SKIP LOCKED`), and whatever was not done is tried
+ * alone, waiting, which also tells why. Two nodes to whom the same codes are presented in another order cannot block each
+ * other, nor can one person's sign-out hold up the others. Redeeming does that as src/postgres/spending.pg.ts says. Issued alone is
+ * also what answers a pending request, or asks for claims beyond a scope.
  */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
-import { asked, done, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
+import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
 import {
   type GrantRow,
   grantColumns,
@@ -23,17 +21,10 @@ import {
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
-import {
-  andNotRefused,
-  gatheringMarks,
-  type Outcome,
-  outcome,
-  outcomes,
-  withMarks,
-} from '../../postgres/replay-marks.pg.ts';
+import { andNotRefused, type WithMarks, withMarks } from '../../postgres/replay-marks.pg.ts';
+import { type Held, ofHeld, type SpentRow, selectSpent, spending, spentOf } from '../../postgres/spending.pg.ts';
 import { claimsBeyondScope, NO_CLAIMS } from '../../protocol/claims-request.ts';
 import type { Minted } from '../../protocol/feature.ts';
-import type { ReplayMark } from '../../protocol/replay.ts';
 import type { Credential } from '../../protocol/secrets.ts';
 import type { Codes, IssuedCode, NewCode } from './index.ts';
 
@@ -52,26 +43,22 @@ interface Row extends GrantRow {
 export function postgresCodes(database: Sql): Codes {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
   const issueTogether = gathering((issuing: readonly Issuing[]) => issueAll(database, issuing));
-  const redeemTogether = gatheringMarks((redeeming: readonly Redeeming[]) =>
-    redeemAll(database, redeeming, 'SKIP LOCKED'),
-  );
+  const redeem = spending((redeeming: readonly Redeeming[], held) => redeemAll(database, redeeming, held));
   return {
     async issue(code: NewCode, now: Date) {
       const { request, pendingId } = code.approved;
       const claims = claimsBeyondScope(request.claims, request.scope);
-      const isPlain = pendingId === undefined && claims.length === 0;
-      if (isPlain && (await issueTogether({ code, now }))) return 'issued';
-      const [issued] = await issueAll(database, [{ code, now }], { claims, pendingId, now });
+      const canShare = pendingId === undefined && claims.length === 0;
+      if (canShare && (await issueTogether({ code, now }))) return 'issued';
+      const [issued] = await issueAll(database, [{ code, now }], { claims, pendingId });
       return issued ? 'issued' : 'gone';
     },
 
     find: (code: Credential, now: Date) => find({ credential: code, now }),
 
     async redeem(code: Credential, clientId: string, minted: Minted, now: Date) {
-      const call = { code, clientId, minted, now };
-      const together = await redeemTogether({ ...call, marks: minted.marks });
-      const [outcome] = together === undefined ? await redeemAll(database, [{ ...call, marks: [] }]) : [together];
-      return outcome === 'done' ? 'redeemed' : (outcome ?? 'lost');
+      const spent = await redeem({ code, clientId, minted, marks: minted.marks, now });
+      return spent === 'done' ? 'redeemed' : (spent ?? 'lost');
     },
 
     async revokeReplayed(grantId: string, now: Date) {
@@ -90,7 +77,6 @@ interface Alone {
   /** Asked for by name, beyond its scope: the person has allowed them too. */
   readonly claims: readonly string[];
   readonly pendingId: string | undefined;
-  readonly now: Date;
 }
 
 /**
@@ -100,6 +86,7 @@ interface Alone {
  */
 async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alone): Promise<boolean[]> {
   const column = <T>(of: (code: NewCode, now: Date) => T) => issuing.map(({ code, now }) => of(code, now));
+  const held = alone ? 'awaited' : 'skipped';
   const pushedRequests = column(({ approved }) => approved.pushedRequestId ?? null);
   const arePushed = pushedRequests.some((id) => id !== null);
   const approved = sql`q JOIN standing s ON s.place = q.place
@@ -142,9 +129,8 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
         AND (q.skip_consent OR (
           k.revoked_at IS NULL AND k.scope @> string_to_array(q.scope, ' ') AND k.claims @> ${[...(alone?.claims ?? [])]}::text[]))
       -- Whoever ends the sign-in waits for this grant, and sees it: its client is among those to be told.
-      FOR SHARE OF i ${alone ? sql`` : sql`SKIP LOCKED`}
-    )${arePushed ? using(alone === undefined) : sql``}
-    ${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, arePushed, alone.now)}, granted AS (
+      FOR SHARE OF i ${ofHeld(held)}
+    )${arePushed ? usingPushed(held) : sql``}${alone?.pendingId === undefined ? sql`` : answering(alone.pendingId, arePushed)}, granted AS (
       INSERT INTO grants (id, client_id, user_id, user_epoch, consent_epoch, sign_in_id, session_bound, scope, authorization_details,
                           resources, claims, auth_time, acr, amr, created_at, expires_at)
       SELECT q.grant_id, q.client_id, s.user_id, s.user_epoch, s.consent_epoch, q.sign_in_id, q.session_bound, string_to_array(q.scope, ' '), q.details,
@@ -156,44 +142,36 @@ async function issueAll(database: Sql, issuing: readonly Issuing[], alone?: Alon
       FROM ${approved}
     )
     SELECT q.place FROM ${approved}`.execute(database);
-  return done(
-    issuing,
-    rows.map(({ place }) => place),
-  );
+  return inPlace(rows, issuing.length).map((row) => row !== undefined);
 }
 
-// What a request did not come by is no part of its statement: each table in a plan costs, also where nothing is done to it.
+// What none of the requests came by is no part of their statement: each table in a plan costs, also where nothing is done to it.
 
 /** A pushed request is good for one code; whoever finishes second finds it gone (RFC 9126 §7.3): a row is updated once. */
-const using = (together: boolean) => sql`, usable AS (
+const usingPushed = (held: Held) => sql`, usable AS (
   SELECT p.id, q.now, q.place FROM q JOIN standing s ON s.place = q.place JOIN pushed_requests p ON p.id = q.pushed_request_id
-  WHERE p.consumed_at IS NULL FOR UPDATE OF p ${together ? sql`SKIP LOCKED` : sql``}
+  WHERE p.consumed_at IS NULL FOR UPDATE OF p ${ofHeld(held)}
 ), used AS (
   UPDATE pushed_requests p SET consumed_at = usable.now FROM usable WHERE p.id = usable.id RETURNING usable.place
 )`;
 
 /** Only with a grant to show for it: else the client is still to be told that there is none. */
-const answering = (pendingId: string, pushed: boolean, now: Date) => sql`, answered AS (
-  UPDATE pending_authorizations SET closed_at = ${now}
+const answering = (pendingId: string, pushed: boolean) => sql`, answered AS (
+  UPDATE pending_authorizations SET closed_at = (SELECT now FROM q)
   WHERE id = ${pendingId}::uuid AND closed_at IS NULL AND EXISTS (SELECT FROM standing)
     AND ${pushed ? sql`EXISTS (SELECT FROM used)` : sql`true`} RETURNING id
 )`;
 
-interface Redeeming {
+interface Redeeming extends WithMarks {
   readonly code: Credential;
   readonly clientId: string;
   readonly minted: Minted;
-  /** Those that are still to be claimed. */
-  readonly marks: readonly ReplayMark[];
   readonly now: Date;
 }
 
-/**
- * Uses codes up and stores what was minted for them.
- * @param locked whether those are left out that somebody holds, or waited for
- */
-async function redeemAll(database: Sql, redeeming: readonly Redeeming[], locked?: 'SKIP LOCKED') {
-  const { rows } = await sql<Outcome>`
+/** Uses codes up and stores what was minted for them. */
+async function redeemAll(database: Sql, redeeming: readonly Redeeming[], held: Held) {
+  const { rows } = await sql<SpentRow>`
     ${withMarks(redeeming)} valid AS (
       SELECT a.id, q.now, q.place
       FROM unnest(
@@ -205,7 +183,7 @@ async function redeemAll(database: Sql, redeeming: readonly Redeeming[], locked?
         AND EXISTS (
           SELECT FROM grants g LEFT JOIN sign_ins i ON i.id = g.sign_in_id
           WHERE g.id = a.grant_id AND ${signInStands(sql`q.now`)})
-      FOR UPDATE OF a ${locked ? sql`SKIP LOCKED` : sql``}
+      FOR UPDATE OF a ${ofHeld(held)}
     ), redeemed AS (
       -- Of two callers with one code one has it: a row is updated once.
       UPDATE authorization_codes a SET redeemed_at = valid.now FROM valid WHERE a.id = valid.id
@@ -214,8 +192,8 @@ async function redeemAll(database: Sql, redeeming: readonly Redeeming[], locked?
       redeeming.map(({ minted }) => minted),
       'redeemed',
     )}
-    ${outcome('redeemed', redeeming)}`.execute(database);
-  return outcomes(redeeming, rows[0]);
+    ${selectSpent('redeemed', redeeming)}`.execute(database);
+  return spentOf(redeeming, rows[0]);
 }
 
 async function findAll(database: Sql, presented: readonly Presented[]): Promise<(IssuedCode | undefined)[]> {

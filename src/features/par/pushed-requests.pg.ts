@@ -6,7 +6,7 @@ import {
   andNotRefused,
   gatheringMarks,
   type Marked,
-  marked,
+  selectMarked,
   usedMark,
   withMarks,
 } from '../../postgres/replay-marks.pg.ts';
@@ -50,7 +50,7 @@ async function pushAll(database: Sql, calls: readonly Pushing[]): Promise<(Repla
       ) WITH ORDINALITY AS q (id, secret_hash, client_id, parameters, registration, expires_at, place)
       WHERE true ${andNotRefused(calls, 'q.place')}
     )
-    SELECT ${marked(calls)}`.execute(database);
+    SELECT ${selectMarked(calls)}`.execute(database);
   return calls.map(({ marks }) => usedMark(marks, rows[0]));
 }
 

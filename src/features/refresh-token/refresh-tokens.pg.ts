@@ -1,4 +1,4 @@
-/** Refresh tokens in PostgreSQL: each verb one guarded statement. */
+/** Refresh tokens in PostgreSQL: each verb one guarded statement, and one more where a token is held by somebody (spending.pg.ts). */
 import { sql } from 'kysely';
 import type { Sql } from '../../postgres/database.ts';
 import { asked, gathering, inPlace, type Presented } from '../../postgres/gathering.ts';
@@ -11,17 +11,10 @@ import {
   storing,
   toAuthorization,
 } from '../../postgres/ledger.pg.ts';
-import {
-  andNotRefused,
-  gatheringMarks,
-  type Outcome,
-  outcome,
-  outcomes,
-  withMarks,
-} from '../../postgres/replay-marks.pg.ts';
+import { andNotRefused, gatheringMarks, type WithMarks, withMarks } from '../../postgres/replay-marks.pg.ts';
+import { type Held, ofHeld, type SpentRow, selectSpent, spending, spentOf } from '../../postgres/spending.pg.ts';
 import type { Confirmation } from '../../protocol/confirmation.ts';
 import type { Minted } from '../../protocol/feature.ts';
-import type { ReplayMark } from '../../protocol/replay.ts';
 import type { Credential } from '../../protocol/secrets.ts';
 import { type HeldRefreshToken, type RefreshTokens, TOUCH_EVERY } from './index.ts';
 
@@ -39,23 +32,19 @@ interface Row extends GrantRow {
 
 export function postgresRefreshTokens(database: Sql): RefreshTokens {
   const find = gathering((presented: readonly Presented[]) => findAll(database, presented));
-  const rotateTogether = gatheringMarks((rotating: readonly Rotating[]) =>
-    rotateAll(database, rotating, 'SKIP LOCKED'),
-  );
+  const rotate = spending((rotating: readonly Rotating[], held) => rotateAll(database, rotating, held));
   const use = gatheringMarks((using: readonly Using[]) => useAll(database, using));
   return {
     find: (token: Credential, now: Date) => find({ credential: token, now }),
 
     async rotate(token: Credential, successor: Buffer, minted: Minted, now: Date) {
-      const call = { token, successor, minted, now };
-      const together = await rotateTogether({ ...call, marks: minted.marks });
-      const [outcome] = together === undefined ? await rotateAll(database, [{ ...call, marks: [] }]) : [together];
-      return outcome === 'done' ? 'rotated' : (outcome ?? 'lost');
+      const spent = await rotate({ token, successor, minted, marks: minted.marks, now });
+      return spent === 'done' ? 'rotated' : (spent ?? 'lost');
     },
 
     async use(token: Credential, minted: Minted, expiresAt: Date, now: Date) {
-      const outcome = await use({ token, minted, marks: minted.marks, expiresAt, now });
-      return outcome === 'done' ? 'used' : (outcome ?? 'lost');
+      const spent = await use({ token, minted, marks: minted.marks, expiresAt, now });
+      return spent === 'done' ? 'used' : (spent ?? 'lost');
     },
 
     async revokeReused(grantId: string, now: Date) {
@@ -88,10 +77,9 @@ function toHeld(row: Row): HeldRefreshToken {
   };
 }
 
-interface Using {
+interface Using extends WithMarks {
   readonly token: Credential;
   readonly minted: Minted;
-  readonly marks: readonly ReplayMark[];
   /** Of the token, once it is used. */
   readonly expiresAt: Date;
   readonly now: Date;
@@ -99,9 +87,9 @@ interface Using {
 
 /** Uses tokens that stay: stores what was minted, and notes the use of those whose last one was noted some time ago. */
 async function useAll(database: Sql, using: readonly Using[]) {
-  const { rows } = await sql<Outcome>`
+  const { rows } = await sql<SpentRow>`
     ${withMarks(using)} used AS (
-      SELECT t.id, t.grant_id, t.client_id, t.rotated_at, coalesce(t.last_used_at, t.issued_at) AS last_used_at, q.now, q.unused_since, q.expires_at, q.place
+      SELECT t.id, t.grant_id, t.client_id, coalesce(t.last_used_at, t.issued_at) < q.unused_since AS is_due, q.now, q.expires_at, q.place
       FROM unnest(
         ${using.map(({ token }) => token.id)}::uuid[], ${using.map(({ token }) => token.hash)}::bytea[],
         ${using.map(({ now }) => now)}::timestamptz[], ${using.map(({ now }) => new Date(now.getTime() - TOUCH_EVERY))}::timestamptz[],
@@ -110,35 +98,29 @@ async function useAll(database: Sql, using: readonly Using[]) {
       JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
       WHERE true ${andNotRefused(using, 'q.place')}
     ), free AS (
-      -- Whoever holds one is noting a use, or ends it.
+      -- Whoever holds one is noting a use, or ends it, so it is left out. As a rule none is due, and none looked up again.
       SELECT t.id, used.now, used.expires_at FROM used JOIN refresh_tokens t ON t.id = used.id
-      WHERE used.rotated_at IS NULL AND used.last_used_at < used.unused_since FOR UPDATE OF t SKIP LOCKED
+      WHERE used.is_due AND t.rotated_at IS NULL FOR UPDATE OF t SKIP LOCKED
     ), touched AS (
-      UPDATE refresh_tokens t SET last_used_at = free.now, expires_at = free.expires_at FROM free
-      WHERE t.id = free.id AND t.rotated_at IS NULL
+      UPDATE refresh_tokens t SET last_used_at = free.now, expires_at = free.expires_at FROM free WHERE t.id = free.id
     )${storing(
       using.map(({ minted }) => minted),
       'used',
     )}
-    ${outcome('used', using)}`.execute(database);
-  return outcomes(using, rows[0]);
+    ${selectSpent('used', using)}`.execute(database);
+  return spentOf(using, rows[0]);
 }
 
-interface Rotating {
+interface Rotating extends WithMarks {
   readonly token: Credential;
   readonly successor: Buffer;
   readonly minted: Minted;
-  /** Those that are still to be claimed. */
-  readonly marks: readonly ReplayMark[];
   readonly now: Date;
 }
 
-/**
- * Replaces tokens, of one caller or of several that come together, as codes are redeemed (codes.pg.ts).
- * @param locked whether those are left out that somebody holds, or waited for
- */
-async function rotateAll(database: Sql, rotating: readonly Rotating[], locked?: 'SKIP LOCKED') {
-  const { rows } = await sql<Outcome>`
+/** Replaces tokens. */
+async function rotateAll(database: Sql, rotating: readonly Rotating[], held: Held) {
+  const { rows } = await sql<SpentRow>`
     ${withMarks(rotating)} valid AS (
       SELECT t.id, q.now, q.successor, q.place
       FROM unnest(
@@ -147,7 +129,7 @@ async function rotateAll(database: Sql, rotating: readonly Rotating[], locked?: 
       ) WITH ORDINALITY AS q (id, secret_hash, successor, now, place)
       JOIN refresh_tokens t ON t.id = q.id AND t.secret_hash = q.secret_hash
       WHERE t.rotated_at IS NULL AND t.expires_at > q.now ${andNotRefused(rotating, 'q.place')}
-      FOR UPDATE OF t ${locked ? sql`SKIP LOCKED` : sql``}
+      FOR UPDATE OF t ${ofHeld(held)}
     ), rotated AS (
       -- Of two callers with one token one has it: a row is updated once.
       UPDATE refresh_tokens t SET rotated_at = valid.now, successor = valid.successor FROM valid WHERE t.id = valid.id
@@ -156,6 +138,6 @@ async function rotateAll(database: Sql, rotating: readonly Rotating[], locked?: 
       rotating.map(({ minted }) => minted),
       'rotated',
     )}
-    ${outcome('rotated', rotating)}`.execute(database);
-  return outcomes(rotating, rows[0]);
+    ${selectSpent('rotated', rotating)}`.execute(database);
+  return spentOf(rotating, rows[0]);
 }
