@@ -61,7 +61,7 @@ function marking(calls: readonly WithMarks[]): RawBuilder<unknown> {
   const brought = calls.flatMap(({ marks }, index) => marks.map((mark) => ({ ...mark, place: index + 1 })));
   const column = (of: (mark: ReplayMark) => string) => sql`${brought.map(of)}::uuid[]`;
   return sql`brought AS (
-    SELECT * FROM unnest(${column(({ id }) => id)}, ${column(({ neighbours }) => neighbours[0])}, ${column(({ neighbours }) => neighbours[1])},
+    SELECT m.id, m.before, m.after, m.place FROM unnest(${column(({ id }) => id)}, ${column(({ neighbours }) => neighbours[0])}, ${column(({ neighbours }) => neighbours[1])},
                          ${brought.map(({ place }) => place)}::integer[]) AS m (id, before, after, place)
   ), marked AS (
     INSERT INTO replay_marks (id)
