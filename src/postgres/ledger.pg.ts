@@ -30,6 +30,7 @@ import {
   postgresReplayMarks,
   selectMarked,
   usedMark,
+  type WithMarks,
   withMarks,
 } from './replay-marks.pg.ts';
 
@@ -282,9 +283,8 @@ export function postgresLedger(database: Sql): Ledger {
   };
 }
 
-interface Recording {
+interface Recording extends WithMarks {
   readonly token: AccessTokenRecord;
-  readonly marks: readonly ReplayMark[];
 }
 
 /** In one statement; all that are not refused or, when it fails, none. */

@@ -3,9 +3,8 @@
  *
  * One table knows what each algorithm needs. EC and Edwards signatures are made synchronously by node:crypto, which
  * costs a third of the asynchronous way (measured: 28 against 77 µs); RSA, ten times dearer, goes to the thread pool so
- * that it never holds the event loop. Verifying is done at once: an RSA key of 2048 bits takes 40 µs, and the size of others' is bounded
- * (jose-client.ts, jose-proof.ts). test/protocol/jose.test.ts
- * checks every signature with jose.
+ * that it never holds the event loop. Verifying is done at once: with an RSA key of 2048 bits it takes 40 µs, and the size of
+ * others' keys is bounded (jose-client.ts, jose-proof.ts). test/protocol/jose.test.ts checks every signature with jose.
  */
 import {
   constants,

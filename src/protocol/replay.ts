@@ -60,7 +60,8 @@ export function replayMark(kind: string, owner: string, jti: string, at: Date, r
 }
 
 /**
- * Claims marks at once, for what changes nothing else, and for what is done to others: a request that was caught and is sent again must not be able to.
+ * Claims marks by themselves: where nothing else is written, and before a grant is ended, which a request that was caught and is sent again
+ * must not do.
  * @throws OAuthError the refusal of the one that was used before
  */
 export async function claimMarks(marks: readonly ReplayMark[], store: ReplayMarks): Promise<void> {

@@ -4,7 +4,7 @@
  *  1. The client has authenticated (client-authentication.ts, before we are called).
  *  2. The grant type is offered here and allowed to this client.
  *  3. A proof of possession, where there is one or must be: what is minted is bound to its key.
- *  4. The grant is verified; nothing is written.
+ *  4. The grant is verified; nothing is written, but that one which is replayed ends.
  *  5. Scope, resource and authorization details are narrowed, never widened.
  *  6. The tokens are minted and signed; nothing is stored.
  *  7. The grant is spent: one atomic statement that also stores what was minted.

@@ -8,6 +8,7 @@ import {
   type Marked,
   selectMarked,
   usedMark,
+  type WithMarks,
   withMarks,
 } from '../../postgres/replay-marks.pg.ts';
 import { Parameters } from '../../protocol/message.ts';
@@ -30,11 +31,10 @@ export function postgresPushedRequests(database: Sql): PushedRequests {
   };
 }
 
-interface Pushing {
+interface Pushing extends WithMarks {
   readonly credential: Credential;
   readonly clientId: string;
   readonly request: PushedRequest & { readonly expiresAt: Date };
-  readonly marks: readonly ReplayMark[];
 }
 
 async function pushAll(database: Sql, calls: readonly Pushing[]): Promise<(ReplayMark | undefined)[]> {
